@@ -1,0 +1,418 @@
+//! What the machine must have before anything is started: facts are gathered first, then judged by a pure table, so that
+//! every finding is said at once and each with its cure.
+
+use std::{
+    env,
+    fmt::{self, Display, Write as _},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::statvfs;
+
+use crate::{
+    cgroup::{self, missing_controllers},
+    cluster::Spec,
+    error::Result,
+    tools::{GO_MINIMUM, cache_folder, go_version},
+};
+
+/// Free space that the programs' build (7 GiB with Go's caches) and three nodes want.
+const DISK_COLD: u64 = 12 << 30;
+
+/// Free space that the nodes want once the programs are built.
+const DISK_WARM: u64 = 2 << 30;
+
+/// inotify instances (measured): a node's kubelet 6, kube-proxy 1, containerd 2; the control plane 13; one to spare each.
+const INOTIFY_NODE: u64 = 10;
+const INOTIFY_CONTROL_PLANE: u64 = 14;
+
+/// The capabilities without which no node can be made, by their bit (linux/capability.h).
+const CAPABILITIES: [(u32, &str); 9] = [
+    (0, "CAP_CHOWN"),
+    (1, "CAP_DAC_OVERRIDE"),
+    (5, "CAP_KILL"),
+    (6, "CAP_SETGID"),
+    (7, "CAP_SETUID"),
+    (12, "CAP_NET_ADMIN"),
+    (13, "CAP_NET_RAW"),
+    (18, "CAP_SYS_CHROOT"),
+    (21, "CAP_SYS_ADMIN"),
+];
+
+/// Raising limits; its absence is borne (see `node`), with one thing lost.
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// A program that comes with a Debian package.
+#[derive(Debug)]
+pub(crate) struct Needed {
+    /// The program, or the whole path of one that is not in PATH.
+    pub(crate) program: &'static str,
+    /// The package that has it.
+    pub(crate) package: &'static str,
+}
+
+/// What a node is made of, besides Kubernetes.
+pub(crate) const PACKAGES: [Needed; 10] = [
+    Needed { program: "containerd", package: "containerd" },
+    Needed { program: "ctr", package: "containerd" },
+    Needed { program: "runc", package: "runc" },
+    Needed { program: "/usr/lib/cni/ptp", package: "containernetworking-plugins" },
+    Needed { program: "nft", package: "nftables" },
+    Needed { program: "ip", package: "iproute2" },
+    Needed { program: "sysctl", package: "procps" },
+    Needed { program: "unshare", package: "util-linux" },
+    Needed { program: "nsenter", package: "util-linux" },
+    Needed { program: "mount", package: "mount" },
+];
+
+/// What was found out about the machine.
+#[expect(clippy::struct_excessive_bools, reason = "independent yes-or-no facts, judged one by one")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The effective user.
+    pub(crate) user: u32,
+    /// The effective capabilities, a bit each.
+    pub(crate) capabilities: u64,
+    /// What `go env GOVERSION` said, or why it could not be asked.
+    pub(crate) go: std::result::Result<String, String>,
+    /// Whether the programs are built, so that their build takes no more space.
+    pub(crate) built: bool,
+    /// Packages of which a program is missing.
+    pub(crate) packages: Vec<&'static str>,
+    /// Whether packages can be installed.
+    pub(crate) apt: bool,
+    /// Controllers that no hierarchy gives.
+    pub(crate) controllers: Vec<&'static str>,
+    /// `fs.inotify.max_user_instances`.
+    pub(crate) inotify: u64,
+    /// Free bytes where the cluster's state and the built programs go: the folder and its space.
+    pub(crate) disk: (PathBuf, u64),
+    /// The kernel's filesystems, as /proc/filesystems lists them.
+    pub(crate) overlay: bool,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Something works less well.
+    Note,
+    /// Nothing can be started.
+    Stop,
+}
+
+/// One thing about this machine that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub weight: Weight,
+    /// What was found.
+    pub what: String,
+    /// What follows from it, and what to do.
+    pub cure: String,
+}
+
+/// All findings, the worst first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings(pub Vec<Finding>);
+
+impl Display for Findings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        for finding in &self.0 {
+            let mark = match finding.weight {
+                Weight::Stop => "missing",
+                Weight::Note => "note",
+            };
+            writeln!(text, "  {mark}: {}\n    {}", finding.what, finding.cure)?;
+        }
+        formatter.write_str(text.trim_end())
+    }
+}
+
+impl Findings {
+    /// Whether nothing can be started.
+    pub fn stop(&self) -> bool {
+        self.0.iter().any(|finding| finding.weight == Weight::Stop)
+    }
+}
+
+/// Judges this machine for a cluster of `spec`; `built` says whether its programs are there already.
+pub(crate) fn check(spec: &Spec, built: bool) -> Result<Findings> {
+    Ok(judge(&Facts::gather(built)?, spec))
+}
+
+/// Packages of which a program is missing on this machine.
+pub(crate) fn missing_packages() -> Vec<&'static str> {
+    let mut missing: Vec<_> =
+        PACKAGES.iter().filter(|needed| !is_there(needed.program)).map(|needed| needed.package).collect();
+    missing.dedup();
+    missing
+}
+
+impl Facts {
+    fn gather(built: bool) -> Result<Self> {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        let inotify = fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap_or_default();
+        let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        Ok(Self {
+            user: field("Uid:")
+                .split_ascii_whitespace()
+                .nth(1)
+                .and_then(|user| user.parse().ok())
+                .unwrap_or(u32::MAX),
+            capabilities: u64::from_str_radix(field("CapEff:"), 16).unwrap_or_default(),
+            go: go_version().map_err(|error| error.to_string()),
+            built,
+            packages: missing_packages(),
+            apt: is_there("apt-get"),
+            controllers: missing_controllers(&cgroup::of_caller()?),
+            inotify: inotify.trim().parse().unwrap_or_default(),
+            disk: free_space(&cache_folder()?),
+            overlay: filesystems.split_ascii_whitespace().any(|name| name == "overlay"),
+        })
+    }
+
+    fn holds(&self, capability: u32) -> bool {
+        self.capabilities & (1 << capability) != 0
+    }
+}
+
+/// The whole judgement: facts in, findings out.
+pub(crate) fn judge(facts: &Facts, spec: &Spec) -> Findings {
+    let stop = |what: String, cure: String| Finding { weight: Weight::Stop, what, cure };
+    let mut findings = Vec::new();
+    if facts.user != 0 {
+        findings.push(stop(
+            format!("this runs as user {}, not as root", facts.user),
+            "namespaces, mounts and control groups need root: run it with sudo, or use a cluster of your own with --context NAME".to_owned(),
+        ));
+    }
+    let missing: Vec<_> =
+        CAPABILITIES.iter().filter(|(bit, _)| !facts.holds(*bit)).map(|(_, name)| *name).collect();
+    if facts.user == 0 && !missing.is_empty() {
+        findings.push(stop(
+            format!("root lacks {}", missing.join(", ")),
+            "a container or sandbox took it away: start that with this capability, or use a virtual machine"
+                .to_owned(),
+        ));
+    }
+    findings.extend(judge_go(&facts.go));
+    if !facts.packages.is_empty() && !facts.apt {
+        findings.push(stop(
+            format!("programs of these Debian packages are not installed: {}", facts.packages.join(", ")),
+            "there is no apt-get here to install them with: install the like from your distribution"
+                .to_owned(),
+        ));
+    }
+    findings.extend(judge_kernel(facts, spec));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.weight));
+    Findings(findings)
+}
+
+fn judge_go(go: &std::result::Result<String, String>) -> Option<Finding> {
+    let (major, minor) = GO_MINIMUM;
+    let stop = |what: String| Finding {
+        weight: Weight::Stop,
+        what,
+        cure: format!(
+            "Kubernetes is built here from its Go modules: install Go {major}.{minor} or newer, see https://go.dev/doc/install"
+        ),
+    };
+    match go {
+        Err(error) => Some(stop(format!("Go does not run ({error})"))),
+        Ok(version) if !is_new_enough(version) => Some(stop(format!("{version} is too old"))),
+        Ok(_) => None,
+    }
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let number = |part: Option<&str>| {
+        let digits: String = part?.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().ok()
+    };
+    let mut parts = version.trim_start_matches("go").split('.');
+    let found = (number(parts.next()).unwrap_or(0), number(parts.next()).unwrap_or(0));
+    found >= GO_MINIMUM
+}
+
+fn judge_kernel(facts: &Facts, spec: &Spec) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |weight, what, cure| findings.push(Finding { weight, what, cure });
+    if !facts.controllers.is_empty() {
+        add(
+            Weight::Stop,
+            format!("no cgroup hierarchy gives the controllers {}", facts.controllers.join(", ")),
+            "kubelets need them: mount them (cgroup v1), or start this in a group that they are delegated to (cgroup v2)".to_owned(),
+        );
+    }
+    if !facts.overlay {
+        add(
+            Weight::Stop,
+            "the kernel has no overlay filesystem".to_owned(),
+            "containers and the nodes' own /etc and /var need it: load the module `overlay`".to_owned(),
+        );
+    }
+    let inotify = INOTIFY_CONTROL_PLANE + INOTIFY_NODE * u64::from(spec.nodes);
+    if facts.inotify < inotify {
+        add(
+            Weight::Stop,
+            format!(
+                "fs.inotify.max_user_instances is {}, {} nodes take {inotify}",
+                facts.inotify, spec.nodes
+            ),
+            format!("raise it: sysctl -w fs.inotify.max_user_instances={}", inotify.next_power_of_two()),
+        );
+    }
+    let (folder, free) = &facts.disk;
+    let wanted = if facts.built { DISK_WARM } else { DISK_COLD };
+    if *free < wanted {
+        add(
+            Weight::Stop,
+            format!("{} has {} MiB free, {} MiB are wanted", folder.display(), free >> 20, wanted >> 20),
+            "free some space, or point STOWAGE_CACHE and XDG_STATE_HOME at a larger disk".to_owned(),
+        );
+    }
+    if facts.user == 0 && !facts.holds(CAP_SYS_RESOURCE) {
+        add(
+            Weight::Note,
+            "root lacks CAP_SYS_RESOURCE".to_owned(),
+            "no process can be protected from the out-of-memory killer: containers get oom_score_adj 0 at the least".to_owned(),
+        );
+    }
+    findings
+}
+
+/// The space that a user has in `folder`, or in the nearest folder above it that exists.
+fn free_space(folder: &Path) -> (PathBuf, u64) {
+    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
+    let free = statvfs(existing).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)).unwrap_or_default();
+    (folder.to_owned(), free)
+}
+
+fn is_there(program: &str) -> bool {
+    find(program).is_some()
+}
+
+/// The whole path of a program; administrators' folders count even where PATH lacks them.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders =
+        env::split_paths(&path).chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound() -> Facts {
+        Facts {
+            user: 0,
+            capabilities: u64::MAX,
+            go: Ok("go1.26.8".to_owned()),
+            built: false,
+            packages: Vec::new(),
+            apt: true,
+            controllers: Vec::new(),
+            inotify: 128,
+            disk: ("/home/x/.cache/stowage".into(), 1 << 40),
+            overlay: true,
+        }
+    }
+
+    #[test]
+    fn a_sound_machine_has_no_findings() {
+        assert_eq!(judge(&sound(), &Spec::default()), Findings::default());
+    }
+
+    // Rule cluster-1.
+    #[test]
+    fn each_lack_is_named_with_its_cure_and_stops() {
+        let without = |bit: u32| !(1 << bit);
+        let cases = [
+            ("no root", Facts { user: 1000, ..sound() }, "user 1000", "sudo"),
+            (
+                "a dropped capability",
+                Facts { capabilities: without(21), ..sound() },
+                "CAP_SYS_ADMIN",
+                "capability",
+            ),
+            (
+                "no Go",
+                Facts { go: Err("not started".to_owned()), ..sound() },
+                "not started",
+                "install Go 1.26",
+            ),
+            ("an old Go", Facts { go: Ok("go1.24.3".to_owned()), ..sound() }, "go1.24.3", "install Go 1.26"),
+            (
+                "no nft and no apt-get",
+                Facts { packages: vec!["nftables"], apt: false, ..sound() },
+                "nftables",
+                "distribution",
+            ),
+            ("no memory controller", Facts { controllers: vec!["memory"], ..sound() }, "memory", "mount"),
+            (
+                "few inotify instances",
+                Facts { inotify: 40, ..sound() },
+                "is 40, 3 nodes take 44",
+                "max_user_instances=64",
+            ),
+            (
+                "a full disk",
+                Facts { disk: ("/c".into(), 5 << 30), ..sound() },
+                "5120 MiB free",
+                "STOWAGE_CACHE",
+            ),
+            ("no overlay", Facts { overlay: false, ..sound() }, "overlay", "module"),
+        ];
+        for (because, facts, what, cure) in cases {
+            let findings = judge(&facts, &Spec::default());
+            assert!(findings.stop(), "{because}");
+            let [finding] = findings.0.as_slice() else { panic!("{because}: {findings}") };
+            assert!(finding.what.contains(what), "{because}: {}", finding.what);
+            assert!(finding.cure.contains(cure), "{because}: {}", finding.cure);
+        }
+    }
+
+    // Rule cluster-1.
+    #[test]
+    fn what_can_be_borne_is_a_note_and_stands_last() {
+        let facts = Facts { capabilities: !(1 << CAP_SYS_RESOURCE), inotify: 1, ..sound() };
+        let findings = judge(&facts, &Spec::default());
+        let weights: Vec<_> = findings.0.iter().map(|finding| finding.weight).collect();
+        assert_eq!(weights, [Weight::Stop, Weight::Note]);
+        assert!(!judge(&Facts { inotify: 128, ..facts }, &Spec::default()).stop());
+    }
+
+    #[test]
+    fn built_programs_take_no_more_space() {
+        let facts = Facts { built: true, disk: ("/c".into(), 5 << 30), ..sound() };
+        assert_eq!(judge(&facts, &Spec::default()), Findings::default());
+    }
+
+    #[test]
+    fn packages_that_can_be_installed_are_no_finding() {
+        assert_eq!(
+            judge(&Facts { packages: vec!["runc"], ..sound() }, &Spec::default()),
+            Findings::default()
+        );
+    }
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        let cases = [
+            ("go1.26.0", true),
+            ("go1.26rc1", true),
+            ("go1.100", true),
+            ("go2.0", true),
+            ("go1.9.7", false),
+            ("devel", false),
+        ];
+        for (version, enough) in cases {
+            assert_eq!(is_new_enough(version), enough, "{version}");
+        }
+    }
+}
