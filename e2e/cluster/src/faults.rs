@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use crate::{
     cgroup::Freeze,
-    cluster::{Cluster, SWITCH, group, wait_until_ready},
+    cluster::{Cluster, SWITCH, group},
     error::{Error, Result},
     host::{self, Host},
     network::{Cable, Switch, pod_range},
     node::Node,
     program::wait_for,
     state::Lock,
+    up::wait_until_ready,
 };
 
 /// The freezer of cgroup v1 passes through a state of its own.

@@ -28,6 +28,7 @@ mod progress;
 mod state;
 mod status;
 mod tools;
+mod up;
 
 pub use cluster::{Binaries, Cluster, Spec};
 pub use control_plane::{DiskWrites, PORT};
