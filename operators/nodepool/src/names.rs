@@ -1,0 +1,56 @@
+//! A few names of many nodes, small whatever the number and length.
+
+use std::fmt;
+
+use stowage_api::node_pool::SAMPLE_LIMIT;
+
+/// Most bytes of the names together: lists in a status must stay small for names of 253 bytes too.
+const BYTES_LIMIT: usize = 256;
+
+/// How many nodes, and the first few names.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Names {
+    count: usize,
+    first: Vec<String>,
+}
+
+impl Names {
+    /// No node.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many nodes.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The first names: at most 10, and at most 256 bytes.
+    pub fn first(&self) -> &[String] {
+        &self.first
+    }
+
+    /// One more node. They come in the order of their names.
+    pub(crate) fn push(&mut self, name: &str) {
+        let bytes: usize = self.first.iter().map(String::len).sum();
+        // Without a gap: once a name has not fitted, no later one is shown.
+        if self.first.len() == self.count && self.count < SAMPLE_LIMIT && bytes + name.len() <= BYTES_LIMIT {
+            self.first.push(name.to_owned());
+        }
+        self.count += 1;
+    }
+}
+
+impl fmt::Display for Names {
+    /// `a, b, c and 9 more`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first.join(", "))?;
+        match self.count - self.first.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
