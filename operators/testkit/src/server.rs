@@ -1,0 +1,300 @@
+//! An API server in memory, behind a tower service.
+
+mod request;
+mod store;
+mod watch;
+
+use std::{
+    convert::Infallible,
+    future::{Future, pending},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use kube::{
+    Client, Resource,
+    client::Body,
+    core::{ObjectMeta, Status},
+};
+use serde_json::Value;
+use tokio::sync::Notify;
+use tower::{BoxError, Service};
+
+use self::{
+    request::Call,
+    store::{Refusal, Store},
+};
+use crate::{Effect, Fault};
+
+/// How the server says that it has forgotten a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// As the answer to the request for a watch.
+    InAnswer,
+    /// As an event of the watch, which is what the real one mostly does.
+    InStream,
+}
+
+/// A request that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// As RBAC spells it.
+    pub verb: &'static str,
+    /// Without the query.
+    pub path: String,
+    /// The code of the answer; 0 where none was sent.
+    pub code: u16,
+    /// The body.
+    pub body: Value,
+}
+
+/// The server. Clones are the same server.
+#[derive(Clone, Default)]
+pub struct ApiServer(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    store: Store,
+    faults: Vec<Fault>,
+    log: Vec<Logged>,
+    unknown: Vec<String>,
+    /// Watches that began before this count are cut.
+    cuts: usize,
+    /// Watches that began before this count say nothing any more, and never end.
+    silences: usize,
+    expiry: Option<(u64, Expiry)>,
+    pages_only: bool,
+}
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+impl ApiServer {
+    /// Has the resource of `K`. Every other is unknown, as without its definition.
+    #[must_use]
+    pub fn with<K: Resource<DynamicType = ()>>(self) -> Self {
+        self.state().store.add_resource(K::url_path(&(), None), K::kind(&()).into_owned());
+        self
+    }
+
+    /// Without streaming lists, as Kubernetes 1.33 is by default.
+    #[must_use]
+    pub fn with_pages_only(self) -> Self {
+        self.state().pages_only = true;
+        self
+    }
+
+    /// A transport to this server.
+    pub fn transport(&self) -> Client {
+        Client::new(self.clone(), "default")
+    }
+
+    /// From now on the matching requests go wrong.
+    pub fn inject(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    /// Somebody creates an object of kind `K`.
+    pub fn create<K: Resource<DynamicType = ()>>(&self, object: Value) -> ObjectMeta {
+        let created = self.state().store.create(&K::url_path(&(), None), object);
+        self.0.changed.notify_waiters();
+        metadata(&answered(created))
+    }
+
+    /// Somebody changes the object, by a merge patch without precondition.
+    pub fn change<K: Resource<DynamicType = ()>>(&self, name: &str, patch: &Value) -> ObjectMeta {
+        let changed = self.state().store.patch(&K::url_path(&(), None), name, None, patch);
+        self.0.changed.notify_waiters();
+        metadata(&answered(changed))
+    }
+
+    /// Somebody deletes the object.
+    pub fn delete<K: Resource<DynamicType = ()>>(&self, name: &str) {
+        let deleted = self.state().store.delete(&K::url_path(&(), None), name, None);
+        self.0.changed.notify_waiters();
+        answered(deleted);
+    }
+
+    /// The object as it is stored.
+    pub fn get<K: Resource<DynamicType = ()>>(&self, name: &str) -> Option<Value> {
+        self.state().store.get(&K::url_path(&(), None), name)
+    }
+
+    /// All stored objects of kind `K`, in all namespaces.
+    pub fn all<K: Resource<DynamicType = ()>>(&self) -> Vec<Value> {
+        self.state().store.list(&K::url_path(&(), None))
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<Logged> {
+        self.state().log.clone()
+    }
+
+    /// Every write that was carried out so far, without events.
+    pub fn writes(&self) -> Vec<Logged> {
+        let mut writes = self.requests();
+        writes.retain(|Logged { verb, path, code, .. }| {
+            matches!(*verb, "create" | "patch" | "delete") && *code < 300 && !path.contains("/events")
+        });
+        writes
+    }
+
+    /// Ends every watch that is open.
+    pub fn cut_watches(&self) {
+        self.state().cuts += 1;
+        self.0.changed.notify_waiters();
+    }
+
+    /// Every watch that is open stays open and says nothing more.
+    pub fn silence_watches(&self) {
+        self.state().silences += 1;
+    }
+
+    /// Forgets all versions before the present one, and ends every watch.
+    pub fn expire(&self, expiry: Expiry) {
+        let mut state = self.state();
+        state.expiry = Some((state.store.version(), expiry));
+        state.cuts += 1;
+        drop(state);
+        self.0.changed.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(self, request: Request<Body>) -> Result<Answer, BoxError> {
+        let call = Call::read(request).await?;
+        let effect = self.effect(&call);
+        let answer = match effect {
+            Some(Effect::Lost | Effect::Hang) => None,
+            Some(Effect::Refused(code, message)) => {
+                Some(refused(&Refusal { code, message: message.to_owned() }))
+            }
+            Some(Effect::AnswerLost) => {
+                drop(self.carry_out(&call));
+                None
+            }
+            None => Some(self.carry_out(&call)),
+        };
+        self.record(call, answer.as_ref().map_or(0, |answer| answer.status().as_u16()));
+        match (answer, effect) {
+            (Some(answer), _) => Ok(answer),
+            (None, Some(Effect::Hang)) => pending().await,
+            (None, _) => Err("connection lost".into()),
+        }
+    }
+
+    fn effect(&self, call: &Call) -> Option<Effect> {
+        let mut state = self.state();
+        state.faults.iter_mut().find_map(|fault| fault.hits(call.verb, &call.path))
+    }
+
+    fn record(&self, call: Call, code: u16) {
+        let Call { verb, path, body, .. } = call;
+        self.state().log.push(Logged { verb, path, code, body });
+    }
+
+    fn carry_out(&self, call: &Call) -> Answer {
+        if call.verb == "watch" {
+            return self.watch(call);
+        }
+        let result = self.state().execute(call);
+        self.0.changed.notify_waiters();
+        match result {
+            Ok(object) => json(200, &object),
+            Err(refusal) => refused(&refusal),
+        }
+    }
+}
+
+impl State {
+    fn execute(&mut self, call: &Call) -> Result<Value, Refusal> {
+        let Call { verb, collection, name, subresource, body, .. } = call;
+        match (*verb, name.as_deref()) {
+            ("list", None) => {
+                let (limit, after) = (call.number("limit"), call.value("continue"));
+                self.store.page(collection, call.value("labelSelector"), limit, after)
+            }
+            ("create", None) => self.store.create(collection, body.clone()),
+            ("patch", Some(name)) if call.is_merge_patch() && subresource.as_deref() == Some("scale") => {
+                self.store.scale(collection, name, body)
+            }
+            ("patch", Some(name)) if call.is_merge_patch() => {
+                self.store.patch(collection, name, subresource.as_deref(), body)
+            }
+            ("delete", Some(name)) => self.store.delete(
+                collection,
+                name,
+                body.pointer("/preconditions/uid").and_then(Value::as_str),
+            ),
+            _ => {
+                self.unknown.push(format!("{} {}", call.verb, call.path));
+                Err(Refusal {
+                    code: 501,
+                    message: "the testkit's server does not know this request".to_owned(),
+                })
+            }
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let unknown = std::mem::take(&mut self.unknown);
+        assert!(
+            std::thread::panicking() || unknown.is_empty(),
+            "requests that the testkit does not answer: {unknown:?}"
+        );
+    }
+}
+
+impl Service<Request<Body>> for ApiServer {
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.clone().answer(request))
+    }
+}
+
+fn json(code: u16, value: &Value) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(value.to_string())).boxed_unsync());
+    *answer.status_mut() =
+        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    let Refusal { code, message } = refusal;
+    let reason =
+        http::StatusCode::from_u16(*code).ok().and_then(|code| code.canonical_reason()).unwrap_or_default();
+    let status = Status::failure(message, &reason.replace(' ', "")).with_code(*code);
+    json(*code, &serde_json::to_value(status).unwrap_or_default())
+}
+
+fn metadata(object: &Value) -> ObjectMeta {
+    serde_json::from_value(object.get("metadata").cloned().unwrap_or_default()).unwrap_or_default()
+}
+
+#[expect(clippy::panic, reason = "the test itself asked for something impossible")]
+fn answered(result: Result<Value, Refusal>) -> Value {
+    match result {
+        Ok(object) => object,
+        Err(Refusal { code, message }) => panic!("{code}: {message}"),
+    }
+}
