@@ -1,0 +1,140 @@
+//! The cluster of the run.
+
+use std::{env, error::Error, path::PathBuf, time::Duration};
+
+use serde_json::{Value, json};
+use stowage_cluster::{Access, Cluster, HELM, Helm, KUBERNETES, Kubectl, Name, Progress, wait_for};
+
+use crate::Audit;
+
+/// Where the product is installed.
+pub const NAMESPACE: &str = "stowage-system";
+
+/// The name of its release, and so of its Deployment.
+pub const RELEASE: &str = "stowage";
+
+/// The user that the product is to the API server.
+pub const SERVICE_ACCOUNT: &str = "system:serviceaccount:stowage-system:stowage";
+
+/// How long anything may take that takes a second: a wait ends as soon as it sees what it waits for.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a test or a helper of one comes to.
+pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// A cluster with the product on it.
+#[derive(Debug)]
+pub struct Lab {
+    /// Its kubectl, as administrator.
+    pub kubectl: Kubectl,
+    /// Helm, for the same cluster.
+    pub helm: Helm,
+    cluster: Option<Cluster>,
+}
+
+impl Lab {
+    /// The cluster that `cargo xtask test` names: its own in `STOWAGE_CLUSTER`, or the user's in `STOWAGE_CONTEXT`.
+    pub fn open() -> Outcome<Self> {
+        let progress = Progress::new();
+        if let Ok(context) = env::var("STOWAGE_CONTEXT") {
+            let access = Access::Context(context);
+            let kubectl = Kubectl::new(&KUBERNETES.ensure(&progress)?, access.clone());
+            return Ok(Self { kubectl, helm: Helm::new(&HELM.ensure(&progress)?, access), cluster: None });
+        }
+        let name = env::var("STOWAGE_CLUSTER")
+            .map_err(|error| format!("STOWAGE_CLUSTER: {error}; run these tests with `cargo xtask test`"))?;
+        let cluster = Cluster::open(Name::try_new(&name)?)?;
+        let helm = Helm::new(&HELM.ensure(&progress)?, Access::Kubeconfig(cluster.kubeconfig()));
+        Ok(Self { kubectl: cluster.kubectl(), helm, cluster: Some(cluster) })
+    }
+
+    /// The project's own cluster: for what only it can do, as losing a node or showing its audit log.
+    pub fn own(&self) -> Outcome<&Cluster> {
+        self.cluster.as_ref().ok_or_else(|| "this needs the project's own cluster".into())
+    }
+
+    /// What the API server is asked from now on.
+    pub fn audit(&self) -> Outcome<Audit> {
+        Audit::from_now(self.own()?.audit_log())
+    }
+
+    /// An object as it is now; nothing where there is none.
+    pub fn find(&self, kind: &str, name: &str) -> Outcome<Option<Value>> {
+        let text = self.kubectl.run(&["get", kind, name, "--ignore-not-found", "-o", "json"])?;
+        Ok(if text.trim().is_empty() { None } else { Some(serde_json::from_str(&text)?) })
+    }
+
+    /// Creates or changes an object.
+    pub fn apply(&self, object: &Value) -> Outcome {
+        Ok(self.kubectl.send("apply", object).map(drop)?)
+    }
+
+    /// Deletes an object and waits until it is gone; one that is not there is success.
+    pub fn delete(&self, kind: &str, name: &str) -> Outcome {
+        let limit = format!("--timeout={}s", LIMIT.as_secs());
+        Ok(self.kubectl.run(&["delete", kind, name, "--ignore-not-found", &limit]).map(drop)?)
+    }
+
+    /// Waits until an object is as `look` wants it; the last state that was not is in the error.
+    pub fn wait_for<T>(
+        &self,
+        what: &str,
+        kind: &str,
+        name: &str,
+        look: impl Fn(&Value) -> Option<T>,
+    ) -> Outcome<T> {
+        let found = wait_for(what, LIMIT, || {
+            let object = self.find(kind, name).map_err(|error| error.to_string())?.unwrap_or_default();
+            look(&object).ok_or_else(|| format!("{:#}", without_noise(&object)))
+        });
+        Ok(found?)
+    }
+
+    /// Scales the manager and waits until as many of its pods run.
+    pub fn scale_manager(&self, replicas: u8) -> Outcome {
+        let (count, deployment) = (format!("--replicas={replicas}"), format!("deployment/{RELEASE}"));
+        self.kubectl.run(&["--namespace", NAMESPACE, "scale", &deployment, &count])?;
+        wait_for(&format!("{replicas} managers"), LIMIT, || {
+            let pods = self.manager_pods().map_err(|error| error.to_string())?;
+            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+            let settled = pods.len() == usize::from(replicas) && ready == pods.len();
+            if settled { Ok(()) } else { Err(format!("{} pods, {ready} ready", pods.len())) }
+        })?;
+        Ok(())
+    }
+
+    /// The manager's pods, those that end included.
+    pub fn manager_pods(&self) -> Outcome<Vec<Value>> {
+        let selector = format!("app.kubernetes.io/name=stowage,app.kubernetes.io/instance={RELEASE}");
+        let list = self.kubectl.get(&["pods", "--namespace", NAMESPACE, "--selector", &selector])?;
+        Ok(list.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    /// The manager's log.
+    pub fn manager_log(&self) -> Outcome<String> {
+        Ok(self.kubectl.run(&[
+            "--namespace",
+            NAMESPACE,
+            "logs",
+            &format!("deployment/{RELEASE}"),
+            "--tail=-1",
+        ])?)
+    }
+
+    /// A chart of this repository.
+    pub fn chart(name: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts").join(name)
+    }
+}
+
+fn is_ready(pod: &Value) -> bool {
+    crate::condition(pod, "Ready").is_some_and(|ready| ready.get("status") == Some(&json!("True")))
+}
+
+fn without_noise(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object
+}

@@ -1,0 +1,13 @@
+//! What the tests from outside share: the cluster of the run, its objects, and what the API server recorded.
+//!
+//! Nothing of the product is linked but the names in `stowage-api`: a test sees what a user sees.
+
+mod audit;
+mod lab;
+mod node;
+mod pool;
+
+pub use audit::{Audit, Request};
+pub use lab::{LIMIT, Lab, NAMESPACE, Outcome, RELEASE, SERVICE_ACCOUNT};
+pub use node::{Node, plain_node};
+pub use pool::{condition, is_settled, pool};

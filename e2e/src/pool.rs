@@ -1,0 +1,55 @@
+//! `NodePools` as a test sees them.
+
+use serde_json::{Value, json};
+
+use crate::{Lab, Outcome};
+
+/// The resource, by its whole name: other products have a `NodePool` too.
+pub(crate) const RESOURCE: &str = "nodepools.stowage.dev";
+
+/// A pool with these nodes and labels.
+pub fn pool(name: &str, nodes: &[&str], labels: &Value) -> Value {
+    json!({
+        "apiVersion": "stowage.dev/v1alpha1",
+        "kind": "NodePool",
+        "metadata": {"name": name},
+        "spec": {"nodeNames": nodes, "labels": labels},
+    })
+}
+
+/// The condition of this type.
+pub fn condition(object: &Value, type_: &str) -> Option<Value> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    conditions.iter().find(|condition| condition.get("type").is_some_and(|found| found == type_)).cloned()
+}
+
+/// Whether the generation that is there has been carried out whole.
+pub fn is_settled(object: &Value) -> bool {
+    let generation = object.pointer("/metadata/generation");
+    let ready = condition(object, "Ready").unwrap_or_default();
+    generation.is_some()
+        && object.pointer("/status/observedGeneration") == generation
+        && ready.get("observedGeneration") == generation
+        && ready.get("status").is_some_and(|status| status == "True")
+}
+
+impl Lab {
+    /// Applies a pool and waits until it is carried out; returns it.
+    pub fn settle(&self, pool: &Value) -> Outcome<Value> {
+        self.apply(pool)?;
+        let name = pool.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        self.wait_for_pool(name, "a settled pool", is_settled)
+    }
+
+    /// Waits until a pool is as `look` wants it; returns it.
+    pub fn wait_for_pool(&self, name: &str, what: &str, look: impl Fn(&Value) -> bool) -> Outcome<Value> {
+        self.wait_for(&format!("{what} {name}"), RESOURCE, name, |object| {
+            look(object).then(|| object.clone())
+        })
+    }
+
+    /// Deletes a pool and waits until it has released its nodes.
+    pub fn delete_pool(&self, name: &str) -> Outcome {
+        self.delete(RESOURCE, name)
+    }
+}

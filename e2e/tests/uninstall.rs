@@ -1,0 +1,46 @@
+//! The product goes, and nothing of it stays.
+
+use serde_json::json;
+use stowage_cluster::wait_for;
+use stowage_e2e::{LIMIT, Lab, NAMESPACE, RELEASE, pool};
+
+#[test]
+fn nothing_is_left_on_any_node_nor_in_the_api() {
+    let lab = Lab::open().unwrap();
+    lab.set_label("n1", "leaving.example/kind", Some("by-hand")).unwrap();
+    let before = lab.node("n1").unwrap();
+    let labels = json!({"leaving.example/kind": "pool", "leaving.example/more": "yes"});
+    lab.settle(&pool("leaving", &["n1", "n2"], &labels)).unwrap();
+
+    lab.helm.run(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).unwrap();
+    assert_eq!(lab.node("n1").unwrap(), before);
+    // The pool itself is the user's: it stays, and nothing holds it.
+    let pool = lab.find("nodepools.stowage.dev", "leaving").unwrap().unwrap();
+    assert_eq!(pool["metadata"].get("finalizers"), None);
+
+    // Removing the chart of the kinds keeps them; they go when they are deleted.
+    lab.helm.run(&["uninstall", "stowage-crds", "--namespace", NAMESPACE, "--wait"]).unwrap();
+    assert!(lab.find("crd", "nodepools.stowage.dev").unwrap().is_some());
+    let limit = format!("--timeout={}s", LIMIT.as_secs());
+    lab.kubectl.run(&["delete", "crd", "nodepools.stowage.dev", &limit]).unwrap();
+    lab.kubectl.run(&["delete", "namespace", NAMESPACE, &limit]).unwrap();
+
+    let kinds = "clusterroles,clusterrolebindings,crds,nodes,namespaces";
+    wait_for("a cluster without us", LIMIT, || {
+        let left = lab.kubectl.run(&["get", kinds, "-o", "yaml"]).map_err(|error| error.to_string())?;
+        let lines: Vec<_> = left.lines().filter(|line| line.contains("stowage.dev")).collect();
+        if lines.is_empty() { Ok(()) } else { Err(format!("{lines:?}")) }
+    })
+    .unwrap();
+    lab.set_label("n1", "leaving.example/kind", None).unwrap();
+}
+
+#[test]
+fn the_kinds_can_be_applied_by_hand_twice() {
+    let lab = Lab::open().unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
+    lab.kubectl.run(&["apply", "-f", folder]).unwrap();
+    let again = lab.kubectl.run(&["apply", "-f", folder]).unwrap();
+    assert!(again.lines().all(|line| line.ends_with("unchanged")), "{again}");
+    lab.kubectl.run(&["delete", "-f", folder]).unwrap();
+}

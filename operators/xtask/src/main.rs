@@ -1,0 +1,82 @@
+//! The project's own commands, as `cargo xtask COMMAND`.
+
+mod chart;
+mod cluster;
+mod crds;
+mod demo;
+mod generated;
+mod image;
+mod layers;
+mod product;
+mod static_build;
+mod suite;
+mod test;
+mod workspace;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// What this repository generates, checks, builds and starts.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Write the parts of charts/ that follow from the code.
+    Chart {
+        #[command(flatten)]
+        mode: generated::Mode,
+    },
+    /// Start, stop and use the project's own cluster.
+    Cluster(cluster::ClusterArgs),
+    /// Write crds/ from the types of the kinds.
+    Crds {
+        #[command(flatten)]
+        mode: generated::Mode,
+    },
+    /// Show the product at work, on the project's own cluster or on yours.
+    Demo(demo::DemoArgs),
+    /// Build the product's image, as an OCI archive.
+    Image(image::ImageArgs),
+    /// Show who imports whom, and check that, the cited rules and the size of every file.
+    Layers,
+    /// Run the whole suite; the last line is `N passed, N failed, N skipped`.
+    Test,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // Nothing can be said about a standard error that is closed.
+            _ = writeln!(io::stderr().lock(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
+    match &args.command {
+        Task::Chart { mode } => {
+            let workspace = Workspace::load()?;
+            mode.run(&[chart::crds(&workspace)?, chart::rbac(&workspace)?])
+        }
+        Task::Cluster(args) => cluster::run(args),
+        Task::Crds { mode } => mode.run(&[crds::folder(&Workspace::load()?)?]),
+        Task::Demo(args) => demo::run(args),
+        Task::Image(args) => image::run(args, &Workspace::load()?),
+        Task::Layers => layers::run(&Workspace::load()?),
+        Task::Test => test::run(&Workspace::load()?),
+    }
+}

@@ -1,0 +1,186 @@
+//! A suite under way: one line and one log per step, and what all of them count up to.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use stowage_cluster::Progress;
+
+use self::counts::{Counts, Skip};
+
+pub(crate) mod counts;
+
+/// What a step's output says about the tests in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prints {
+    /// Nothing: the step counts as one test.
+    NoTests,
+    /// The lines of libtest: each of its tests counts.
+    Tests,
+}
+
+/// The steps that have run so far.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    progress: Progress,
+    logs: PathBuf,
+    start: Instant,
+    steps: usize,
+    counts: Counts,
+    skips: Vec<Skip>,
+}
+
+impl Suite {
+    /// Begins a suite that keeps its logs in the folder `logs`, where those of an earlier one are removed.
+    pub(crate) fn begin(logs: PathBuf) -> Result<Self> {
+        if logs.exists() {
+            fs::remove_dir_all(&logs).with_context(|| format!("cannot remove {}", logs.display()))?;
+        }
+        fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+        Ok(Self {
+            progress: Progress::new(),
+            logs,
+            start: Instant::now(),
+            steps: 0,
+            counts: Counts::default(),
+            skips: Vec::new(),
+        })
+    }
+
+    /// Runs a program as a step.
+    pub(crate) fn run(&mut self, name: &str, command: &mut Command, prints: Prints) -> Result<()> {
+        self.step(name, prints, |log| finish(command, log))
+    }
+
+    /// Does `work` as a step. What it writes to the log is shown where it fails.
+    ///
+    /// The suite goes on after a failure, so that one run shows all; an error is returned only where the log fails.
+    pub(crate) fn step(
+        &mut self,
+        name: &str,
+        prints: Prints,
+        work: impl FnOnce(&File) -> Result<()>,
+    ) -> Result<()> {
+        self.steps += 1;
+        let path = self.logs.join(format!("{:02}-{}.log", self.steps, name.replace([' ', '/'], "-")));
+        let log = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let outcome = self.progress.stage(name, |_| work(&log));
+        let output = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let output = String::from_utf8_lossy(&output);
+        let (counts, skips) = match prints {
+            Prints::NoTests => (Counts::of_step(&outcome), Vec::new()),
+            Prints::Tests => {
+                let counts = Counts::of_tests(&output, &outcome);
+                (counts, counts::skips(&output, counts.skipped))
+            }
+        };
+        if counts.failed > 0 {
+            let reason = outcome.map_or_else(|error| format!("{error:#}"), |()| "it ran no test".to_owned());
+            // The stream that the verdicts are on, so that all stays in order.
+            writeln!(io::stderr().lock(), "{output}--- {name}: {reason}")?;
+        }
+        for skip in skips {
+            self.progress.note(&format!("skipped: {}: {}", skip.name, skip.reason));
+            self.skips.push(skip);
+        }
+        self.counts += counts;
+        Ok(())
+    }
+
+    /// Ends the suite: in CI a skip whose name is not in `listed` is a failure.
+    pub(crate) fn end(mut self, listed: &[&str], ci: bool) -> Result<Counts> {
+        if ci {
+            let unlisted = counts::unlisted(&self.skips, listed);
+            self.step("each skip is a listed one", Prints::NoTests, |_| {
+                ensure!(unlisted.is_empty(), "these are not in the list of skips: {}", unlisted.join(", "));
+                Ok(())
+            })?;
+        }
+        self.progress.note(&format!(
+            "{:.1} s; logs in {}",
+            self.start.elapsed().as_secs_f64(),
+            self.logs.display()
+        ));
+        Ok(self.counts)
+    }
+}
+
+/// Runs a program to its end, without input, with all that it prints in `log`.
+pub(crate) fn finish(command: &mut Command, log: &File) -> Result<()> {
+    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let line = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log.try_clone()?)
+        .status()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    ensure!(status.success(), "`{line}` ended with {status}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn suite() -> (tempfile::TempDir, Suite) {
+        let dir = tempfile::tempdir().unwrap();
+        let suite = Suite::begin(dir.path().join("logs")).unwrap();
+        (dir, suite)
+    }
+
+    #[test]
+    fn a_failing_step_does_not_stop_the_next() {
+        let (_dir, mut suite) = suite();
+        suite.run("first", &mut shell("exit 3"), Prints::NoTests).unwrap();
+        suite.run("second", &mut Command::new("no-such-program-here"), Prints::NoTests).unwrap();
+        suite.run("third", &mut shell("true"), Prints::NoTests).unwrap();
+        assert_eq!(suite.end(&[], false).unwrap(), Counts { passed: 1, failed: 2, skipped: 0 });
+    }
+
+    #[test]
+    fn a_log_has_both_streams_in_order_and_no_step_of_an_earlier_run() {
+        let (dir, mut suite) = suite();
+        suite.run("speak up/now", &mut shell("echo one; echo two >&2; echo three"), Prints::NoTests).unwrap();
+        let log = dir.path().join("logs").join("01-speak-up-now.log");
+        assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\nthree\n");
+        Suite::begin(dir.path().join("logs")).unwrap();
+        assert!(!log.exists());
+    }
+
+    #[test]
+    fn a_step_has_no_input_to_wait_for() {
+        let (_dir, mut suite) = suite();
+        let null = "test \"$(readlink /proc/self/fd/0)\" = /dev/null";
+        suite.run("read", &mut shell(null), Prints::NoTests).unwrap();
+        assert_eq!(suite.counts, Counts { passed: 1, failed: 0, skipped: 0 });
+    }
+
+    #[test]
+    fn in_ci_a_skip_that_is_not_listed_fails_the_suite() {
+        let script = "echo 'test moon ... ignored, it is day'; \
+                      echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out'";
+        let skipped = || {
+            let (dir, mut suite) = suite();
+            suite.run("tests", &mut shell(script), Prints::Tests).unwrap();
+            (dir, suite)
+        };
+        let (_dir, by_hand) = skipped();
+        assert_eq!(by_hand.end(&[], false).unwrap(), Counts { passed: 2, failed: 0, skipped: 1 });
+        let (_dir, unlisted) = skipped();
+        assert_eq!(unlisted.end(&["sun"], true).unwrap(), Counts { passed: 2, failed: 1, skipped: 1 });
+        let (_dir, listed) = skipped();
+        assert_eq!(listed.end(&["moon"], true).unwrap(), Counts { passed: 3, failed: 0, skipped: 1 });
+    }
+}
