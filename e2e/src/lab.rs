@@ -53,6 +53,17 @@ impl Lab {
         self.cluster.as_ref().ok_or_else(|| "this needs the project's own cluster".into())
     }
 
+    /// The names of three real nodes that are ready: fake ones have no operating system.
+    pub fn nodes(&self) -> Outcome<[String; 3]> {
+        let list = self.kubectl.get(&["nodes", "--selector", "kubernetes.io/os=linux,type!=kwok"])?;
+        let nodes = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let name = |node: &Value| node.pointer("/metadata/name")?.as_str().map(str::to_owned);
+        let mut names: Vec<_> = nodes.iter().filter(|node| is_ready(node)).filter_map(name).collect();
+        names.sort();
+        names.truncate(3);
+        names.try_into().map_err(|names| format!("three ready nodes are needed, there are {names:?}").into())
+    }
+
     /// What the API server is asked from now on.
     pub fn audit(&self) -> Outcome<Audit> {
         Audit::from_now(self.own()?.audit_log())
@@ -127,8 +138,8 @@ impl Lab {
     }
 }
 
-fn is_ready(pod: &Value) -> bool {
-    crate::condition(pod, "Ready").is_some_and(|ready| ready.get("status") == Some(&json!("True")))
+fn is_ready(object: &Value) -> bool {
+    crate::condition(object, "Ready").is_some_and(|ready| ready.get("status") == Some(&json!("True")))
 }
 
 fn without_noise(object: &Value) -> Value {

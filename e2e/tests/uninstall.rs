@@ -7,13 +7,14 @@ use stowage_e2e::{LIMIT, Lab, NAMESPACE, RELEASE, pool};
 #[test]
 fn nothing_is_left_on_any_node_nor_in_the_api() {
     let lab = Lab::open().unwrap();
-    lab.set_label("n1", "leaving.example/kind", Some("by-hand")).unwrap();
-    let before = lab.node("n1").unwrap();
+    let [one, two, _] = &lab.nodes().unwrap();
+    lab.set_label(one, "leaving.example/kind", Some("by-hand")).unwrap();
+    let before = lab.node(one).unwrap();
     let labels = json!({"leaving.example/kind": "pool", "leaving.example/more": "yes"});
-    lab.settle(&pool("leaving", &["n1", "n2"], &labels)).unwrap();
+    lab.settle(&pool("leaving", &[one, two], &labels)).unwrap();
 
     lab.helm.run(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).unwrap();
-    assert_eq!(lab.node("n1").unwrap(), before);
+    assert_eq!(lab.node(one).unwrap(), before);
     // The pool itself is the user's: it stays, and nothing holds it.
     let pool = lab.find("nodepools.stowage.dev", "leaving").unwrap().unwrap();
     assert_eq!(pool["metadata"].get("finalizers"), None);
@@ -32,7 +33,7 @@ fn nothing_is_left_on_any_node_nor_in_the_api() {
         if lines.is_empty() { Ok(()) } else { Err(format!("{lines:?}")) }
     })
     .unwrap();
-    lab.set_label("n1", "leaving.example/kind", None).unwrap();
+    lab.set_label(one, "leaving.example/kind", None).unwrap();
 }
 
 #[test]

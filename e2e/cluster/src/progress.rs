@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(120);
 /// Collects the stages of one command.
 #[derive(Debug)]
 pub struct Progress {
-    terminal: bool,
+    voice: Voice,
     finished: Mutex<Vec<(String, Duration)>>,
 }
 
@@ -29,8 +29,28 @@ pub struct Stage {
     what: String,
     start: Instant,
     bar: ProgressBar,
-    terminal: bool,
+    voice: Voice,
     last_line: Mutex<Instant>,
+}
+
+/// How stages are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    /// Bars on a terminal, and a line at the end of each stage.
+    Bars,
+    /// Lines.
+    Lines,
+    /// Not at all.
+    Silent,
+}
+
+impl Voice {
+    fn say(self, line: &str) {
+        if self != Self::Silent {
+            // Nothing can be said about a standard error that is closed.
+            _ = writeln!(io::stderr().lock(), "{line}");
+        }
+    }
 }
 
 impl Default for Progress {
@@ -42,24 +62,30 @@ impl Default for Progress {
 impl Progress {
     /// Reports to standard error.
     pub fn new() -> Self {
-        Self { terminal: io::stderr().is_terminal(), finished: Mutex::default() }
+        let voice = if io::stderr().is_terminal() { Voice::Bars } else { Voice::Lines };
+        Self { voice, finished: Mutex::default() }
+    }
+
+    /// Keeps silent, and keeps the times.
+    pub fn silent() -> Self {
+        Self { voice: Voice::Silent, finished: Mutex::default() }
     }
 
     /// Does `work` under a name and reports how long it took, or that it failed.
     pub fn stage<T, E>(&self, what: &str, work: impl FnOnce(&Stage) -> Result<T, E>) -> Result<T, E> {
-        let stage = Stage::begin(what, self.terminal);
+        let stage = Stage::begin(what, self.voice);
         let outcome = work(&stage);
         let took = stage.start.elapsed();
         stage.bar.finish_and_clear();
         let mark = if outcome.is_ok() { "ok" } else { "FAILED" };
-        say(&format!("{:>7.1} s  {what}: {mark}", took.as_secs_f64()));
+        self.voice.say(&format!("{:>7.1} s  {what}: {mark}", took.as_secs_f64()));
         self.finished.lock().unwrap_or_else(PoisonError::into_inner).push((what.to_owned(), took));
         outcome
     }
 
     /// One line between stages.
     pub fn note(&self, text: &str) {
-        say(&format!("           {text}"));
+        self.voice.say(&format!("           {text}"));
     }
 
     /// The finished stages, in order, with their times: a table for the end of a command.
@@ -75,8 +101,11 @@ impl Progress {
 }
 
 impl Stage {
-    fn begin(what: &str, terminal: bool) -> Self {
-        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    fn begin(what: &str, voice: Voice) -> Self {
+        let target = match voice {
+            Voice::Bars => ProgressDrawTarget::stderr(),
+            Voice::Lines | Voice::Silent => ProgressDrawTarget::hidden(),
+        };
         let bar = ProgressBar::with_draw_target(None, target).with_message(what.to_owned());
         bar.set_style(style("{elapsed:>7}    {spinner} {msg}"));
         bar.enable_steady_tick(TICK);
@@ -84,7 +113,7 @@ impl Stage {
             what: what.to_owned(),
             start: Instant::now(),
             bar,
-            terminal,
+            voice,
             last_line: Mutex::new(Instant::now()),
         }
     }
@@ -98,7 +127,7 @@ impl Stage {
     /// One part is done.
     pub fn advance(&self) {
         self.bar.inc(1);
-        if self.terminal {
+        if self.voice != Voice::Lines {
             return;
         }
         let mut last_line = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +135,7 @@ impl Stage {
             *last_line = Instant::now();
             let total = self.bar.length().map(|total| format!("/{total}")).unwrap_or_default();
             let elapsed = self.start.elapsed().as_secs_f64();
-            say(&format!("{elapsed:>7.1} s  {}: {}{total}", self.what, self.bar.position()));
+            self.voice.say(&format!("{elapsed:>7.1} s  {}: {}{total}", self.what, self.bar.position()));
         }
     }
 }
@@ -116,18 +145,13 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn say(line: &str) {
-    // Nothing can be said about a standard error that is closed.
-    _ = writeln!(io::stderr().lock(), "{line}");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_table_has_each_stage_in_order_failed_ones_too() {
-        let progress = Progress::new();
+        let progress = Progress::silent();
         progress.stage("first", |_| Ok::<_, ()>(())).unwrap();
         progress.stage("second", |_| Err::<(), _>("no")).unwrap_err();
         let table = progress.table();

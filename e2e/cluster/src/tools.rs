@@ -318,7 +318,7 @@ mod tests {
         let built = dir.path().join("tiny-1");
         // What a killed build leaves.
         fs::create_dir(built.with_extension("building")).unwrap();
-        Progress::new().stage("tiny", |stage| TINY.build(&built, stage)).unwrap();
+        Progress::silent().stage("tiny", |stage| TINY.build(&built, stage)).unwrap();
         assert_eq!(fs::read_link(built.join("small")).unwrap(), Path::new("tiny"));
         let output = Command::new(built.join("small")).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "one\n");
@@ -338,7 +338,7 @@ mod tests {
             ..TINY
         };
         let error =
-            Progress::new().stage("tiny", |stage| broken.build(&built, stage)).unwrap_err().to_string();
+            Progress::silent().stage("tiny", |stage| broken.build(&built, stage)).unwrap_err().to_string();
         assert!(error.contains("go build") && error.contains("undefinedName"), "{error}");
         assert!(!built.exists());
     }

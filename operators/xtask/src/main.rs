@@ -52,7 +52,7 @@ enum Task {
     /// Show who imports whom, and check that, the cited rules and the size of every file.
     Layers,
     /// Run the whole suite; the last line is `N passed, N failed, N skipped`.
-    Test,
+    Test(test::TestArgs),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +77,6 @@ fn run(args: &Args) -> Result<ExitCode> {
         Task::Demo(args) => demo::run(args),
         Task::Image(args) => image::run(args, &Workspace::load()?),
         Task::Layers => layers::run(&Workspace::load()?),
-        Task::Test => test::run(&Workspace::load()?),
+        Task::Test(args) => test::run(args, &Workspace::load()?),
     }
 }

@@ -36,14 +36,15 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Begins a suite that keeps its logs in the folder `logs`, where those of an earlier one are removed.
-    pub(crate) fn begin(logs: PathBuf) -> Result<Self> {
+    /// Begins a suite that tells of its steps through `progress` and keeps their logs in the folder `logs`, where those of
+    /// an earlier one are removed.
+    pub(crate) fn begin(logs: PathBuf, progress: Progress) -> Result<Self> {
         if logs.exists() {
             fs::remove_dir_all(&logs).with_context(|| format!("cannot remove {}", logs.display()))?;
         }
         fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
         Ok(Self {
-            progress: Progress::new(),
+            progress,
             logs,
             start: Instant::now(),
             steps: 0,
@@ -84,12 +85,18 @@ impl Suite {
             // The stream that the verdicts are on, so that all stays in order.
             writeln!(io::stderr().lock(), "{output}--- {name}: {reason}")?;
         }
+        self.counts += Counts { skipped: 0, ..counts };
         for skip in skips {
-            self.progress.note(&format!("skipped: {}: {}", skip.name, skip.reason));
-            self.skips.push(skip);
+            self.skip(&skip.name, &skip.reason);
         }
-        self.counts += counts;
         Ok(())
+    }
+
+    /// Counts a test as skipped, for a reason that is shown.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        self.progress.note(&format!("skipped: {name}: {reason}"));
+        self.skips.push(Skip { name: name.to_owned(), reason: reason.to_owned() });
+        self.counts.skipped += 1;
     }
 
     /// Ends the suite: in CI a skip whose name is not in `listed` is a failure.
@@ -136,7 +143,7 @@ mod tests {
 
     fn suite() -> (tempfile::TempDir, Suite) {
         let dir = tempfile::tempdir().unwrap();
-        let suite = Suite::begin(dir.path().join("logs")).unwrap();
+        let suite = Suite::begin(dir.path().join("logs"), Progress::silent()).unwrap();
         (dir, suite)
     }
 
@@ -155,7 +162,7 @@ mod tests {
         suite.run("speak up/now", &mut shell("echo one; echo two >&2; echo three"), Prints::NoTests).unwrap();
         let log = dir.path().join("logs").join("01-speak-up-now.log");
         assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\nthree\n");
-        Suite::begin(dir.path().join("logs")).unwrap();
+        Suite::begin(dir.path().join("logs"), Progress::silent()).unwrap();
         assert!(!log.exists());
     }
 

@@ -12,6 +12,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use clap::Args;
+use stowage_cluster::Progress;
 
 use self::{
     needed::NEEDED,
@@ -28,11 +30,34 @@ const CARGO_DENY: &str = "0.20.2";
 /// The tests that may be skipped in CI, by name. Each stands here with a why.
 const LISTED_SKIPS: &[&str] = &[];
 
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// A context of your kubeconfig, instead of the project's own cluster; Stowage must not be installed there.
+    #[arg(long, requires = "image")]
+    context: Option<String>,
+    /// The image for that cluster, as NAME:TAG or NAME@DIGEST; its nodes must be able to pull it.
+    #[arg(long, requires = "context")]
+    image: Option<String>,
+}
+
+/// A cluster of the user's.
+#[derive(Debug)]
+struct Foreign {
+    context: String,
+    image: String,
+}
+
+impl TestArgs {
+    fn foreign(&self) -> Option<Foreign> {
+        Some(Foreign { context: self.context.clone()?, image: self.image.clone()? })
+    }
+}
+
 /// Runs the suite.
-pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+pub(crate) fn run(args: &TestArgs, workspace: &Workspace) -> Result<ExitCode> {
     // Asked before anything is built: a rebuild moves the running program's file away.
     let places = Places::find(workspace.root())?;
-    let mut suite = Suite::begin(workspace.output("test"))?;
+    let mut suite = Suite::begin(workspace.output("test"), Progress::new())?;
     for needed in NEEDED {
         needed.ensure(&places, &mut suite)?;
     }
@@ -43,7 +68,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
             suite.run(&name, &mut command, program.prints)?;
         }
     }
-    real::run(workspace, &places, &mut suite)?;
+    match args.foreign() {
+        None => real::on_own(workspace, &places, &mut suite)?,
+        Some(foreign) => real::on_foreign(workspace, &places, &foreign, &mut suite)?,
+    }
     let counts = suite.end(LISTED_SKIPS, env::var_os("CI").is_some_and(|ci| ci == "true"))?;
     // Alone on the last line: other programs read it.
     writeln!(io::stdout().lock(), "{counts}")?;

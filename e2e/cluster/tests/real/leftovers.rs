@@ -12,8 +12,8 @@ use stowage_cluster::wait_for;
 
 use crate::given::Outcome;
 
-/// How long a machine's own init may take to reap what was killed: that is not ours to hasten.
-const REAPED: Duration = Duration::from_secs(30);
+/// How long the kernel may take to let go of the last namespace.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The traces of clusters on this machine, a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Leftovers {
 
     /// Waits until the machine is as it was: nothing more, nothing less.
     pub(crate) fn wait_until_again(&self, state: &Path) -> Outcome {
-        let found = wait_for("the machine as it was before", REAPED, || {
+        let found = wait_for("the machine as it was before", LIMIT, || {
             let now = Self::of_machine(state).map_err(|error| error.to_string())?;
             let changed: Vec<_> = self.0.symmetric_difference(&now.0).collect();
             if changed.is_empty() { Ok(()) } else { Err(format!("{changed:?}")) }
@@ -61,10 +61,14 @@ fn entries(folder: &Path) -> BTreeSet<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
+/// The processes that run. One that has ended holds nothing; when it is reaped is up to the machine's own init.
 fn process_folders() -> impl Iterator<Item = PathBuf> {
-    let numbered =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok());
-    entries(Path::new("/proc")).into_iter().filter(numbered)
+    let runs = |path: &PathBuf| {
+        let status = fs::read_to_string(path.join("status")).unwrap_or_default();
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+    };
+    entries(Path::new("/proc")).into_iter().filter(runs)
 }
 
 /// The namespaces that some process is in, this one's own excepted.

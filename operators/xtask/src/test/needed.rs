@@ -82,7 +82,7 @@ mod tests {
     fn ensure(needed: &Needed) -> (u64, u64) {
         let dir = tempfile::tempdir().unwrap();
         let places = Places { root: dir.path().into(), xtask: "".into(), words: Vec::new() };
-        let mut suite = Suite::begin(dir.path().join("logs")).unwrap();
+        let mut suite = Suite::begin(dir.path().join("logs"), stowage_cluster::Progress::silent()).unwrap();
         needed.ensure(&places, &mut suite).unwrap();
         let counts = suite.end(&[], false).unwrap();
         (counts.passed, counts.failed)

@@ -1,15 +1,17 @@
 //! The part of the suite that needs a real cluster: the cluster's own tests, the charts, and the product through them.
 
 use std::{
-    ffi::OsStr,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
-use stowage_cluster::{Access, Built, Cluster, ETCD, HELM, Helm, KUBERNETES, KWOK, Name, Progress, Spec};
+use stowage_cluster::{
+    Access, Built, Cluster, ETCD, HELM, Helm, KUBERNETES, KWOK, Kubectl, Name, Progress, Spec,
+};
 
-use super::Places;
+use super::{Foreign, Places};
 use crate::{
     cluster, image,
     product::{Product, charts},
@@ -24,25 +26,30 @@ const CLUSTER: &str = "test";
 /// Fake nodes beside the three real ones: tests count them.
 const FAKES: u32 = 5;
 
+/// The module of tests that need the project's own cluster.
+const AUDITED: &str = "audited::";
+
 /// The tests of the product, in this order: the later, the more they break.
 const PRODUCT_TESTS: [&str; 4] = ["node_pool", "manager", "losses", "uninstall"];
 
 /// Tests that run one at a time on a real cluster.
+#[derive(Clone, Copy)]
 struct Tests<'a> {
     package: &'a str,
     target: &'a str,
-    /// The module in that target, or all of it.
-    module: &'a str,
+    /// What libtest takes to pick some of them.
+    filter: &'a [&'a str],
 }
 
 /// What the tests find in their environment.
 struct Given<'a> {
     places: &'a Places,
-    binaries: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
 }
 
-/// Runs the lane. A step without which the rest means nothing ends it; the cluster is taken down in any case.
-pub(super) fn run(workspace: &Workspace, places: &Places, suite: &mut Suite) -> Result<()> {
+/// Runs the lane on the project's own cluster. A step without which the rest means nothing ends it; the cluster is taken
+/// down in any case.
+pub(super) fn on_own(workspace: &Workspace, places: &Places, suite: &mut Suite) -> Result<()> {
     let mut built = None;
     suite.step("the cluster's programs", Prints::NoTests, |_| {
         built = Some(build(workspace)?);
@@ -51,8 +58,13 @@ pub(super) fn run(workspace: &Workspace, places: &Places, suite: &mut Suite) -> 
     let Some((binaries, helm)) = built else { return Ok(()) };
     check_charts(workspace, &helm, suite)?;
 
-    let given = Given { places, binaries };
-    given.run(&Tests { package: "stowage-cluster", target: "real", module: "lifecycle" }, suite)?;
+    let environment = vec![
+        ("STOWAGE_CLUSTER", CLUSTER.into()),
+        ("STOWAGE_BINARIES", binaries.into_os_string()),
+        ("STOWAGE_XTASK", places.xtask.clone().into_os_string()),
+    ];
+    let given = Given { places, environment };
+    given.run(&Tests { package: "stowage-cluster", target: "real", filter: &["lifecycle"] }, suite)?;
 
     let name = Name::try_new(CLUSTER)?;
     let mut running = None;
@@ -65,6 +77,38 @@ pub(super) fn run(workspace: &Workspace, places: &Places, suite: &mut Suite) -> 
         on_cluster(workspace, &given, &running, &helm, suite)?;
     }
     suite.step("the cluster goes", Prints::NoTests, |_| Ok(Cluster::down(name, &Progress::new())?))
+}
+
+/// Runs on a cluster of the user's what can be seen there. The product must not be installed, and is taken away again.
+pub(super) fn on_foreign(
+    workspace: &Workspace,
+    places: &Places,
+    foreign: &Foreign,
+    suite: &mut Suite,
+) -> Result<()> {
+    let mut installed = false;
+    suite.step("charts", Prints::NoTests, |_| {
+        let progress = Progress::new();
+        let access = Access::Context(foreign.context.clone());
+        let kubectl = Kubectl::new(&KUBERNETES.ensure(&progress)?, access.clone());
+        let helm = Helm::new(&HELM.ensure(&progress)?, access);
+        Product { kubectl: &kubectl, helm: &helm, image: &foreign.image }.install(workspace, &progress)?;
+        installed = true;
+        Ok(())
+    })?;
+    let given = Given { places, environment: vec![("STOWAGE_CONTEXT", foreign.context.clone().into())] };
+    for target in PRODUCT_TESTS {
+        let tests = Tests { package: "stowage-e2e", target, filter: &["--skip", AUDITED] };
+        let skipped = given.list(&Tests { filter: &[AUDITED], ..tests })?;
+        for test in &skipped {
+            suite.skip(test, "it needs the audit log or the nodes of the project's own cluster");
+        }
+        if installed && !given.list(&tests)?.is_empty() {
+            given.run(&tests, suite)?;
+        }
+    }
+    suite.skip("stowage-cluster", "its tests start, and break, clusters of their own");
+    Ok(())
 }
 
 /// Builds what the lane starts.
@@ -124,23 +168,32 @@ fn on_cluster(
     })?;
     if installed {
         for target in PRODUCT_TESTS {
-            given.run(&Tests { package: "stowage-e2e", target, module: "" }, suite)?;
+            given.run(&Tests { package: "stowage-e2e", target, filter: &[] }, suite)?;
         }
     }
-    given.run(&Tests { package: "stowage-cluster", target: "real", module: "nodes" }, suite)
+    given.run(&Tests { package: "stowage-cluster", target: "real", filter: &["nodes"] }, suite)
 }
 
 impl Given<'_> {
     fn run(&self, tests: &Tests<'_>, suite: &mut Suite) -> Result<()> {
-        let Tests { package, target, module } = tests;
+        let Tests { package, target, filter } = tests;
+        let name = format!("{package} {target} {}", filter.join(" "));
+        suite.run(name.trim_end(), &mut self.cargo(tests, "--test-threads=1"), Prints::Tests)
+    }
+
+    /// The names of the tests that would run.
+    fn list(&self, tests: &Tests<'_>) -> Result<Vec<String>> {
+        let output = self.cargo(tests, "--list").output().context("cannot start cargo")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout)?;
+        Ok(lines.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+    }
+
+    fn cargo(&self, tests: &Tests<'_>, how: &str) -> Command {
+        let Tests { package, target, filter } = tests;
         let mut cargo = self.places.command("cargo test --locked --features real-cluster --no-fail-fast");
-        cargo.args(["--package", package, "--test", target, "--", "--test-threads=1", module]);
-        let environment: [(&str, &OsStr); 3] = [
-            ("STOWAGE_CLUSTER", CLUSTER.as_ref()),
-            ("STOWAGE_BINARIES", self.binaries.as_os_str()),
-            ("STOWAGE_XTASK", self.places.xtask.as_os_str()),
-        ];
-        let name = format!("{package} {target} {module}");
-        suite.run(name.trim_end(), cargo.envs(environment), Prints::Tests)
+        cargo.args(["--package", package, "--test", target, "--", how]).args(*filter);
+        cargo.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        cargo
     }
 }
