@@ -1,5 +1,6 @@
 //! `NodePools` as a test sees them.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{Lab, Outcome};
@@ -46,6 +47,16 @@ impl Lab {
         self.wait_for(&format!("{what} {name}"), RESOURCE, name, |object| {
             look(object).then(|| object.clone())
         })
+    }
+
+    /// Whether the clock has moved on since the second in which a pool was created.
+    pub fn is_older_than_a_second(&self, name: &str) -> Result<(), String> {
+        let object = self.find(RESOURCE, name).map_err(|error| error.to_string())?.unwrap_or_default();
+        let created =
+            object.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default();
+        let created: Timestamp = created.parse().map_err(|error| format!("{created:?}: {error}"))?;
+        let age = Timestamp::now().duration_since(created);
+        if age.as_secs() > 1 { Ok(()) } else { Err(format!("created {age:?} ago")) }
     }
 
     /// Deletes a pool and waits until it has released its nodes.

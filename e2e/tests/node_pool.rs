@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stowage_api::keys::NODEPOOL_LEDGER_ANNOTATION;
-use stowage_e2e::{Lab, plain_node, pool};
+use stowage_e2e::{Lab, pool};
 
 #[test]
 fn what_a_pool_replaced_comes_back_key_by_key_and_at_the_end() {
@@ -52,31 +52,6 @@ fn a_bad_pool_is_refused_with_the_path_and_the_cure() {
 }
 
 #[test]
-fn the_status_counts_and_the_columns_show_it() {
-    let lab = Lab::open().unwrap();
-    let [node, ..] = &lab.nodes().unwrap();
-    let mut chosen = pool("chosen", &[], &json!({}));
-    chosen["spec"] = json!({
-        "selector": {"matchLabels": {"kubernetes.io/hostname": node}},
-        "labels": {"chosen.example/seen": "yes"},
-    });
-    let settled = lab.settle(&chosen).unwrap();
-    assert_eq!(
-        settled["status"]["nodes"],
-        json!({"total": 1, "ready": 1, "notReady": 0, "unschedulable": 0})
-    );
-    lab.kubectl.run(&["cordon", node]).unwrap();
-    let cordoned = |object: &Value| object["status"]["nodes"]["unschedulable"] == 1;
-    lab.wait_for_pool("chosen", "a cordoned node in", cordoned).unwrap();
-    lab.kubectl.run(&["uncordon", node]).unwrap();
-    let table = lab.kubectl.run(&["get", "nodepools.stowage.dev", "chosen"]).unwrap();
-    assert!(table.contains("True"), "{table}");
-    assert!(lab.kubectl.run(&["get", "spool", "chosen", "-o", "name"]).unwrap().contains("chosen"));
-    assert!(lab.kubectl.run(&["get", "stowage", "-o", "name"]).unwrap().contains("chosen"));
-    lab.delete_pool("chosen").unwrap();
-}
-
-#[test]
 fn every_sample_in_the_docs_is_accepted_and_carried_out() {
     let lab = Lab::open().unwrap();
     let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples");
@@ -90,22 +65,7 @@ fn every_sample_in_the_docs_is_accepted_and_carried_out() {
     }
 }
 
-#[test]
-fn a_node_that_is_deleted_and_comes_back_is_labelled_again() {
-    let lab = Lab::open().unwrap();
-    let labels = json!({"tide.example/mark": "high"});
-    lab.settle(&pool("tide", &["tide-1"], &labels)).unwrap();
-    for _ in 0..2 {
-        lab.kubectl.send("create", &plain_node("tide-1", &json!({}))).unwrap();
-        lab.wait_for_label("tide-1", "tide.example/mark", Some("high")).unwrap();
-        lab.delete("node", "tide-1").unwrap();
-    }
-    let empty = |object: &Value| object["status"]["nodes"]["total"] == 0;
-    lab.wait_for_pool("tide", "an empty pool", empty).unwrap();
-    lab.delete_pool("tide").unwrap();
-}
-
-/// With the audit log of the project's own cluster as the witness.
+/// With the audit log of the project's own cluster as the witness, and with nodes that may be made and cordoned.
 mod audited {
     use std::time::Duration;
 
@@ -177,8 +137,9 @@ mod audited {
         let lab = Lab::open().unwrap();
         let [_, _, node] = &lab.nodes().unwrap();
         let key = "quay.example/owner";
-        // Ages are whole seconds, and the name decides between two of one second: the first is the older either way.
-        lab.settle(&pool("a-older", &[node], &json!({key: "older"}))).unwrap();
+        // The name decides only between two of one second, the unit of ages: here it would decide wrongly.
+        lab.settle(&pool("z-older", &[node], &json!({key: "older"}))).unwrap();
+        wait_for("the next second", LIMIT, || lab.is_older_than_a_second("z-older")).unwrap();
         lab.apply(&pool("b-younger", &[node], &json!({key: "younger"}))).unwrap();
         let conflict = |object: &Value| condition(object, "MembershipConflict").is_some();
         let younger = lab.wait_for_pool("b-younger", "the loser's word", conflict).unwrap();
@@ -188,7 +149,7 @@ mod audited {
 
         // The node moves, in one patch, as soon as the older pool goes; the conflict is over.
         let audit = lab.audit().unwrap();
-        lab.delete_pool("a-older").unwrap();
+        lab.delete_pool("z-older").unwrap();
         lab.wait_for_label(node, key, Some("younger")).unwrap();
         lab.wait_for_pool("b-younger", "an end of the conflict for", |object| !conflict(object)).unwrap();
         assert_eq!(patches(&audit, node).unwrap().len(), 1);
@@ -218,5 +179,45 @@ mod audited {
         })
         .unwrap();
         lab.delete_pool("fleet").unwrap();
+    }
+
+    #[test]
+    fn the_status_counts_and_the_columns_show_it() {
+        let lab = Lab::open().unwrap();
+        let [node, ..] = &lab.nodes().unwrap();
+        let mut chosen = pool("chosen", &[], &json!({}));
+        chosen["spec"] = json!({
+            "selector": {"matchLabels": {"kubernetes.io/hostname": node}},
+            "labels": {"chosen.example/seen": "yes"},
+        });
+        let settled = lab.settle(&chosen).unwrap();
+        assert_eq!(
+            settled["status"]["nodes"],
+            json!({"total": 1, "ready": 1, "notReady": 0, "unschedulable": 0})
+        );
+        lab.kubectl.run(&["cordon", node]).unwrap();
+        let cordoned = |object: &Value| object["status"]["nodes"]["unschedulable"] == 1;
+        lab.wait_for_pool("chosen", "a cordoned node in", cordoned).unwrap();
+        lab.kubectl.run(&["uncordon", node]).unwrap();
+        let table = lab.kubectl.run(&["get", "nodepools.stowage.dev", "chosen"]).unwrap();
+        assert!(table.contains("True"), "{table}");
+        assert!(lab.kubectl.run(&["get", "spool", "chosen", "-o", "name"]).unwrap().contains("chosen"));
+        assert!(lab.kubectl.run(&["get", "stowage", "-o", "name"]).unwrap().contains("chosen"));
+        lab.delete_pool("chosen").unwrap();
+    }
+
+    #[test]
+    fn a_node_that_is_deleted_and_comes_back_is_labelled_again() {
+        let lab = Lab::open().unwrap();
+        let labels = json!({"tide.example/mark": "high"});
+        lab.settle(&pool("tide", &["tide-1"], &labels)).unwrap();
+        for _ in 0..2 {
+            lab.kubectl.send("create", &plain_node("tide-1", &json!({}))).unwrap();
+            lab.wait_for_label("tide-1", "tide.example/mark", Some("high")).unwrap();
+            lab.delete("node", "tide-1").unwrap();
+        }
+        let empty = |object: &Value| object["status"]["nodes"]["total"] == 0;
+        lab.wait_for_pool("tide", "an empty pool", empty).unwrap();
+        lab.delete_pool("tide").unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! A cluster as a whole: up, down, and what is in between.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cgroup::{self, Group},
     control_plane::{self, DiskWrites, RELAY, audit_log},
-    error::{Error, Result},
+    error::{Doing, Error, Result},
+    faults::Fate,
     host::{self, Host, PAUSE},
     kubectl::{Access, Kubectl},
     kwok,
@@ -172,15 +174,36 @@ impl Cluster {
         Ok(self.host(host)?.command(program))
     }
 
-    /// Imports an image archive on all nodes that run.
+    /// Imports an image archive on all nodes; one that is off gets it when it returns.
     pub fn load_image(&self, archive: &Path, progress: &Progress) -> Result<()> {
         let nodes: Vec<Node> = self.state.spec.nodes().collect();
+        if let Some(node) = nodes.iter().find(|node| matches!(self.fate(&node.name), Ok(Fate::Frozen))) {
+            return Err(Error::refused(
+                format!("{} is frozen", node.name),
+                "return it first: `cluster node return`",
+            ));
+        }
         progress.stage("load the image", |_| {
+            let kept = self.keep_image(archive)?;
             each(&nodes, |node| match self.find(&node.name)? {
-                Some(host) => self.machine(node, &host).load_image(archive),
+                Some(host) => self.machine(node, &host).load_image(&kept),
                 None => Ok(()),
             })
         })
+    }
+
+    /// Copies an archive beside the state, in the place of an earlier one of the same name.
+    fn keep_image(&self, archive: &Path) -> Result<PathBuf> {
+        let kept = self.folder.images().join(archive.file_name().unwrap_or_default());
+        fs::copy(archive, &kept).doing(|| format!("copy {} to {}", archive.display(), kept.display()))?;
+        Ok(kept)
+    }
+
+    /// The archives that were loaded.
+    pub(crate) fn images(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.folder.images();
+        let entries = fs::read_dir(&folder).doing(|| format!("read {}", folder.display()))?;
+        Ok(entries.flatten().map(|entry| entry.path()).collect())
     }
 
     /// Deletes all fake nodes and stops kwok.
@@ -242,9 +265,12 @@ pub(crate) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync)
 /// Kills what is recorded, removes its control groups, and then the folder: as long as that is there, `down` can be
 /// tried again.
 pub(crate) fn remove(folder: &Folder) -> Result<()> {
-    // Where the file is damaged the records still say what runs; only the control groups are unknown.
+    // Where the file is damaged the records still say what runs, and the control groups are most likely where ours would be.
     let state = folder.state().unwrap_or_default();
-    let hierarchies = state.as_ref().map(|state| state.hierarchies.clone()).unwrap_or_default();
+    let hierarchies = match &state {
+        Some(state) => state.hierarchies.clone(),
+        None => cgroup::of_caller()?,
+    };
     let of_this_boot = state.as_ref().is_none_or(|state| this_boot().is_ok_and(|boot| boot == state.boot));
     if of_this_boot {
         let hosts: Vec<_> = folder

@@ -77,32 +77,41 @@ impl Cluster {
         let _lock = Lock::acquire()?;
         let switch = self.host(SWITCH)?;
         let before = self.last_sign_of_life(&node)?;
-        if let Some(host) = self.find(&node.name)? {
-            self.set_freeze(&host, Freeze::Thawed)?;
-            Switch(&switch).plug(&node.name, Cable::In)?;
-        } else {
-            self.start_again(&node, &switch)?;
+        match self.find(&node.name)? {
+            // A machine without a kubelet is what an interrupted return leaves: it is started over.
+            Some(host) if host.daemon_named("kubelet").is_some() => {
+                self.set_freeze(&host, Freeze::Thawed)?;
+                Switch(&switch).plug(&node.name, Cable::In)?;
+            }
+            Some(_) | None => self.start_again(&node, &switch)?,
         }
-        wait_for(&format!("a sign of life of {}", node.name), RETURN_LIMIT, || {
-            let now = self.last_sign_of_life(&node).map_err(|error| error.to_string())?;
-            if now == before { Err(format!("the last was at {now}")) } else { Ok(()) }
-        })?;
+        self.wait_for_life(&node, &before)?;
         wait_until_ready(&self.kubectl(), &[node])
     }
 
-    /// Stops the kubelet and starts it again; pods go on running.
+    /// Stops the kubelet, starts it again and waits for its sign of life; pods go on running.
     pub fn restart_kubelet(&self, node: &str) -> Result<()> {
         let node = self.node(node)?;
         let _lock = Lock::acquire()?;
         let host = self.host(&node.name)?;
+        let before = self.last_sign_of_life(&node)?;
         host.stop_daemon("kubelet")?;
-        self.machine(&node, &host).start_kubelet()
+        self.machine(&node, &host).start_kubelet()?;
+        self.wait_for_life(&node, &before)
     }
 
     fn node(&self, name: &str) -> Result<Node> {
         self.state.spec.nodes().find(|node| node.name == name).ok_or_else(|| {
             let names: Vec<_> = self.state.spec.nodes().map(|node| node.name).collect();
             Error::refused(format!("there is no node {name:?}"), format!("name one of {}", names.join(", ")))
+        })
+    }
+
+    /// Waits for a sign of life that is not the one from `before`.
+    fn wait_for_life(&self, node: &Node, before: &str) -> Result<()> {
+        wait_for(&format!("a sign of life of {}", node.name), RETURN_LIMIT, || {
+            let now = self.last_sign_of_life(node).map_err(|error| error.to_string())?;
+            if now == before { Err(format!("the last was at {now}")) } else { Ok(()) }
         })
     }
 
@@ -122,11 +131,13 @@ impl Cluster {
 
     fn start_again(&self, node: &Node, switch: &Host) -> Result<()> {
         let group = group(&self.folder, &self.state, &node.name);
+        host::kill(&self.folder, &[(node.name.clone(), group.clone())])?;
         let host = Host::start(&self.folder, &node.name, &group)?;
         Switch(switch).connect(&host, node.address())?;
         Switch(switch).route(&pod_range(node.number), node.address())?;
         let machine = self.machine(node, &host);
         machine.boot()?;
+        self.images()?.iter().try_for_each(|archive| machine.load_image(archive))?;
         machine.join()
     }
 

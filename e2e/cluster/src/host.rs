@@ -286,9 +286,12 @@ pub(crate) fn kill(folder: &Folder, hosts: &[(String, Group)]) -> Result<()> {
         if group.is_frozen() {
             group.freeze(Freeze::Thawed)?;
         }
-        let Some(holder) = Process::from_record(&folder.record(name))? else { continue };
+        // A record that cannot be read names nobody that may be signalled.
+        let Ok(Some(holder)) = Process::from_record(&folder.record(name)) else { continue };
         let children = if holder.is_alive() { holder.children() } else { Vec::new() };
         holder.kill()?;
+        // They die with the holder, once they have asked for that; one that has not yet is killed as well.
+        children.iter().try_for_each(|child| child.process.kill())?;
         dying.push(holder);
         dying.extend(children.into_iter().map(|child| child.process));
     }

@@ -136,7 +136,7 @@ fn hex(content: &[u8]) -> String {
 }
 
 /// The architecture as Go, and so every image, names it.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -9,7 +9,7 @@ use crate::{
 
 /// Installs the packages of which a program is missing; does nothing, and needs no network, where all are there.
 ///
-/// No daemon is started by this: Debian's containerd starts one only under systemd, where policy-rc.d may forbid it.
+/// Nothing is removed for them. Under systemd, Debian's containerd starts a service of its own, which is not used here.
 pub(crate) fn ensure(progress: &Progress) -> Result<()> {
     let missing = missing_packages();
     if missing.is_empty() {
@@ -19,7 +19,15 @@ pub(crate) fn ensure(progress: &Progress) -> Result<()> {
         // A list that is too old to have the version that the archive serves is the usual cause of a failed install.
         run(command("apt-get").args(["update", "-q"]).env("DEBIAN_FRONTEND", "noninteractive"))?;
         let mut install = command("apt-get");
-        install.args(["install", "-qy", "--no-install-recommends"]).args(&missing);
+        install.args([
+            "install",
+            "-qy",
+            "--no-install-recommends",
+            "--no-remove",
+            "-o",
+            "DPkg::Lock::Timeout=120",
+        ]);
+        install.args(&missing);
         run(install.env("DEBIAN_FRONTEND", "noninteractive"))
     })?;
     let left = missing_packages();

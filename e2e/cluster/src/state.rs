@@ -148,9 +148,14 @@ impl Folder {
         self.path.join("pause.tar")
     }
 
+    /// The archives of images that were loaded.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.path.join("images")
+    }
+
     /// Makes the folder and what stands in it.
     pub(crate) fn create(&self) -> Result<()> {
-        for part in ["bin", "hosts", "log", "pki", "run"] {
+        for part in ["bin", "hosts", "images", "log", "pki", "run"] {
             create_dir(&self.path.join(part))?;
         }
         Ok(())

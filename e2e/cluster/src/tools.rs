@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Doing, Error, Result},
+    image::architecture,
     program::{command, command_line, end_of, run},
     progress::{Progress, Stage},
     state::{create_dir, user_folder},
@@ -28,6 +29,17 @@ pub const KUBERNETES_VERSION: &str = "v1.36.4";
 
 /// Stamped as the build date: a true one would make every link a new one.
 const BUILD_DATE: &str = "2026-08-20T00:00:00Z";
+
+/// How the Go client builds: one line for each package that it compiles, no path of this machine in the program.
+const FLAGS: [&str; 3] = ["build", "-v", "-trimpath"];
+
+/// No symbols: a third of the size.
+const LINKER_FLAGS: &str = "-s -w";
+
+/// What decides about a program and could otherwise come from the user's own environment. A module's `go` line must never
+/// fetch another toolchain.
+const ENVIRONMENT: [(&str, &str); 4] =
+    [("GOTOOLCHAIN", "local"), ("CGO_ENABLED", "0"), ("GOFLAGS", "-mod=readonly"), ("GOOS", "linux")];
 
 /// One group of programs.
 #[derive(Debug)]
@@ -176,7 +188,11 @@ impl Tool {
             .data
             .iter()
             .flat_map(|(module, paths)| std::iter::once(*module).chain(paths.iter().copied()));
-        for part in [self.name, self.package, go].into_iter().chain(files).chain(stamps).chain(data) {
+        let environment = ENVIRONMENT.iter().flat_map(|(variable, value)| [*variable, *value]);
+        let how = FLAGS.iter().copied().chain([LINKER_FLAGS, architecture()]).chain(environment);
+        for part in
+            [self.name, self.package, go].into_iter().chain(how).chain(files).chain(stamps).chain(data)
+        {
             // The length keeps two different lists from giving the same bytes.
             digest.update(part.len().to_le_bytes());
             digest.update(part);
@@ -208,7 +224,7 @@ impl Tool {
         let stamps: Vec<_> =
             self.stamps.iter().map(|(variable, value)| format!("-X {variable}={value}")).collect();
         let mut build = go(work);
-        build.args(["build", "-v", "-trimpath", "-ldflags"]).arg(format!("-s -w {}", stamps.join(" ")));
+        build.args(FLAGS).arg("-ldflags").arg(format!("{LINKER_FLAGS} {}", stamps.join(" ")));
         build.arg("-o").arg(self.name).arg(self.package);
         let line = command_line(&build);
         let failed =
@@ -260,14 +276,13 @@ pub(crate) fn go_version() -> Result<String> {
         .map(|text| text.trim().to_owned())
 }
 
-/// The Go client, in a module's folder. A module's `go` line must never fetch another toolchain.
+/// The Go client, in a module's folder.
 fn go(module: &Path) -> Command {
     let mut go = command("go");
-    go.current_dir(module)
-        .env("GOTOOLCHAIN", "local")
-        .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "-mod=readonly");
-    go.env_remove("GOWORK");
+    go.current_dir(module).envs(ENVIRONMENT.iter().copied()).env("GOARCH", architecture());
+    for variable in ["GOWORK", "GOEXPERIMENT", "GOAMD64", "GOARM64"] {
+        go.env_remove(variable);
+    }
     go
 }
 

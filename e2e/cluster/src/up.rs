@@ -78,8 +78,12 @@ impl Cluster {
     /// Whether the machines that must run do; nodes may have been killed on purpose.
     fn is_whole(&self) -> bool {
         let runs = |name: &str| matches!(self.find(name), Ok(Some(_)));
+        let api = match self.find(control_plane::HOST) {
+            Ok(Some(host)) => ["etcd", "kube-apiserver"].iter().all(|name| host.daemon_named(name).is_some()),
+            Ok(None) | Err(_) => false,
+        };
         let relay = Process::from_record(&self.folder.record(RELAY));
-        runs(SWITCH) && runs(control_plane::HOST) && matches!(relay, Ok(Some(process)) if process.is_alive())
+        runs(SWITCH) && api && matches!(relay, Ok(Some(process)) if process.is_alive())
     }
 
     fn start(
@@ -89,8 +93,8 @@ impl Cluster {
         tools: &Tools,
         progress: &Progress,
     ) -> Result<Self> {
-        folder.create()?;
         let listener = listen(spec.port)?;
+        folder.create()?;
         let port = listener.local_addr().map_or(control_plane::PORT, |address| address.port());
         let programs = tools.kubernetes.folder().to_owned();
         let state = State::starting(spec.clone(), port, cgroup::of_caller()?, programs)?;

@@ -153,7 +153,12 @@ pub(crate) fn up(name: &Name, spec: &Spec, progress: &Progress) -> Result<Cluste
     let workspace = Workspace::load()?;
     let programs =
         progress.stage("build the programs of the machines", |_| static_build::build(&workspace, PACKAGE))?;
-    Ok(Cluster::up(name.clone(), spec, &Binaries::in_folder(&programs), progress)?)
+    Cluster::up(name.clone(), spec, &Binaries::in_folder(&programs), progress).with_context(|| {
+        format!(
+            "cluster {0:?} is not up; what was started goes on for a look at its logs, until `cargo xtask cluster down --name {0}`",
+            name.as_str()
+        )
+    })
 }
 
 fn start(name: &Name, spec: &Spec, progress: &Progress) -> Result<()> {

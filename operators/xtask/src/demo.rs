@@ -71,6 +71,8 @@ fn on_foreign(context: &str, image: &str, progress: &Progress) -> Result<String>
     let access = Access::Context(context.to_owned());
     let kubectl = Kubectl::new(&KUBERNETES.ensure(progress)?, access.clone());
     let helm = Helm::new(&HELM.ensure(progress)?, access);
+    let product = Product { kubectl: &kubectl, helm: &helm, image };
+    product.ensure_absent()?;
     show(&kubectl, &helm, image, &Workspace::load()?, progress)?;
     Ok(format!(
         "Take it away:  helm --kube-context {context} -n stowage-system uninstall stowage stowage-crds\n\
@@ -102,6 +104,13 @@ fn show(
 impl Stage<'_> {
     fn play(&self) -> Result<()> {
         let node = self.node.as_str();
+        // What an earlier demo left would make the pool's label the node's own.
+        self.kubectl.run(&[
+            "delete",
+            &format!("nodepools.stowage.dev/{POOL}"),
+            "--ignore-not-found",
+            "--timeout=60s",
+        ])?;
         tell("A node has a label of its own that the pool will replace.")?;
         self.kubectl(&["label", "node", node, &format!("{LABEL}=batch"), "--overwrite"])?;
 

@@ -3,12 +3,13 @@
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context, Result};
 use clap::Args;
+use sha2::{Digest, Sha256};
 use stowage_cluster::Image;
 
 use crate::{static_build, workspace::Workspace};
@@ -47,8 +48,8 @@ pub(crate) fn run(args: &ImageArgs, workspace: &Workspace) -> Result<ExitCode> {
 pub(crate) fn build(workspace: &Workspace, archive: PathBuf) -> Result<Built> {
     let package = workspace.package(PACKAGE)?;
     let version = package.version.to_string();
-    let reference = format!("stowage.invalid/{PROGRAM}:{version}");
     let program = static_build::build(workspace, PACKAGE)?.join(PROGRAM);
+    let reference = format!("stowage.invalid/{PROGRAM}:{version}-{}", fingerprint(&program)?);
     if let Some(folder) = archive.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
@@ -60,4 +61,10 @@ pub(crate) fn build(workspace: &Workspace, archive: PathBuf) -> Result<Built> {
     let image = Image { reference: &reference, program: &program, labels: &labels };
     let digest = image.write(&archive).with_context(|| format!("cannot pack {reference}"))?;
     Ok(Built { reference, digest, archive })
+}
+
+/// A tag that changes with the program: a cluster takes an image of a known name for the one that it has.
+fn fingerprint(program: &Path) -> Result<String> {
+    let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    Ok(format!("{:.12}", base16ct::lower::encode_string(&Sha256::digest(bytes))))
 }

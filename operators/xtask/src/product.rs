@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use stowage_cluster::{Helm, Kubectl, Progress};
 
@@ -39,6 +39,35 @@ impl Product<'_> {
             self.upgrade(CRDS_CHART, workspace, &[])?;
             self.upgrade(CHART, workspace, &image_values(self.image)?)
         })
+    }
+
+    /// Refuses a cluster that has the product, or a part of it: nothing of a user's is replaced or removed.
+    pub(crate) fn ensure_absent(&self) -> Result<()> {
+        for (kind, name) in
+            [("namespace", NAMESPACE), ("crd", "nodepools.stowage.dev"), ("clusterrole", CHART)]
+        {
+            let found = self.kubectl.run(&["get", kind, name, "--ignore-not-found", "-o", "name"])?;
+            ensure!(
+                found.trim().is_empty(),
+                "the cluster has {} already: this is for a cluster without Stowage, remove it first",
+                found.trim()
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes all that an install made, as far as it is there.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let limit = "--timeout=120s";
+        for chart in [CHART, CRDS_CHART] {
+            let uninstall =
+                ["uninstall", chart, "--namespace", NAMESPACE, "--ignore-not-found", "--wait", limit];
+            self.helm.run(&uninstall).map(drop).with_context(|| format!("cannot remove {chart}"))?;
+        }
+        for (kind, name) in [("crd", "nodepools.stowage.dev"), ("namespace", NAMESPACE)] {
+            self.kubectl.run(&["delete", kind, name, "--ignore-not-found", limit])?;
+        }
+        Ok(())
     }
 
     fn upgrade(&self, chart: &str, workspace: &Workspace, values: &[String]) -> Result<()> {

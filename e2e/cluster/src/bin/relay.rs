@@ -8,12 +8,17 @@ use std::{
     env,
     io::{Error, stdin},
     os::fd::AsFd,
+    time::Duration,
 };
 
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
+    time::sleep,
 };
+
+/// After a failed accept: long enough for connections to end, short beside any deadline.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -24,7 +29,11 @@ async fn main() -> Result<(), Error> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     loop {
-        let (outside, _) = listener.accept().await?;
+        let Ok((outside, _)) = listener.accept().await else {
+            // Out of descriptors, or a caller that hung up: neither ends the service of the others.
+            sleep(PAUSE).await;
+            continue;
+        };
         let address = address.clone();
         tokio::spawn(async move {
             // A connection that breaks concerns its two ends, who see it too.

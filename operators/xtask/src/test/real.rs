@@ -30,7 +30,7 @@ const FAKES: u32 = 5;
 const AUDITED: &str = "audited::";
 
 /// The tests of the product, in this order: the later, the more they break.
-const PRODUCT_TESTS: [&str; 4] = ["node_pool", "manager", "losses", "uninstall"];
+const PRODUCT_TESTS: [&str; 5] = ["node_pool", "manager", "losses", "uninstall", "aftermath"];
 
 /// Tests that run one at a time on a real cluster.
 #[derive(Clone, Copy)]
@@ -69,46 +69,49 @@ pub(super) fn on_own(workspace: &Workspace, places: &Places, suite: &mut Suite) 
     let name = Name::try_new(CLUSTER)?;
     let mut running = None;
     suite.step("a cluster", Prints::NoTests, |_| {
+        // One that a killed run left has seen things that the tests must not find.
+        Cluster::down(name.clone(), &Progress::new())?;
         let spec = Spec { kwok: FAKES, ..Spec::default() };
         running = Some(cluster::up(&name, &spec, &Progress::new())?);
         Ok(())
     })?;
-    if let Some(running) = running {
-        on_cluster(workspace, &given, &running, &helm, suite)?;
-    }
-    suite.step("the cluster goes", Prints::NoTests, |_| Ok(Cluster::down(name, &Progress::new())?))
+    let ran = running.map(|running| on_cluster(workspace, &given, &running, &helm, suite));
+    suite.step("the cluster goes", Prints::NoTests, |_| Ok(Cluster::down(name, &Progress::new())?))?;
+    ran.unwrap_or(Ok(()))
 }
 
-/// Runs on a cluster of the user's what can be seen there. The product must not be installed, and is taken away again.
+/// Runs on a cluster of the user's what can be seen there, and takes all of it away again. A cluster that has the product
+/// is refused.
 pub(super) fn on_foreign(
     workspace: &Workspace,
     places: &Places,
     foreign: &Foreign,
     suite: &mut Suite,
 ) -> Result<()> {
+    let progress = Progress::new();
+    let access = Access::Context(foreign.context.clone());
+    let kubectl = Kubectl::new(&KUBERNETES.ensure(&progress)?, access.clone());
+    let helm = Helm::new(&HELM.ensure(&progress)?, access);
+    let product = Product { kubectl: &kubectl, helm: &helm, image: &foreign.image };
+    product.ensure_absent()?;
     let mut installed = false;
     suite.step("charts", Prints::NoTests, |_| {
-        let progress = Progress::new();
-        let access = Access::Context(foreign.context.clone());
-        let kubectl = Kubectl::new(&KUBERNETES.ensure(&progress)?, access.clone());
-        let helm = Helm::new(&HELM.ensure(&progress)?, access);
-        Product { kubectl: &kubectl, helm: &helm, image: &foreign.image }.install(workspace, &progress)?;
+        product.install(workspace, &progress)?;
         installed = true;
         Ok(())
     })?;
     let given = Given { places, environment: vec![("STOWAGE_CONTEXT", foreign.context.clone().into())] };
     for target in PRODUCT_TESTS {
         let tests = Tests { package: "stowage-e2e", target, filter: &["--skip", AUDITED] };
-        let skipped = given.list(&Tests { filter: &[AUDITED], ..tests })?;
-        for test in &skipped {
-            suite.skip(test, "it needs the audit log or the nodes of the project's own cluster");
+        for test in given.list(&Tests { filter: &[AUDITED], ..tests })? {
+            suite.skip(&test, "it needs the audit log or the nodes of the project's own cluster");
         }
         if installed && !given.list(&tests)?.is_empty() {
             given.run(&tests, suite)?;
         }
     }
     suite.skip("stowage-cluster", "its tests start, and break, clusters of their own");
-    Ok(())
+    suite.step("the product goes", Prints::NoTests, |_| product.remove())
 }
 
 /// Builds what the lane starts.
@@ -193,6 +196,8 @@ impl Given<'_> {
         let Tests { package, target, filter } = tests;
         let mut cargo = self.places.command("cargo test --locked --features real-cluster --no-fail-fast");
         cargo.args(["--package", package, "--test", target, "--", how]).args(*filter);
+        // Only what is said here decides whose cluster is used.
+        cargo.env_remove("STOWAGE_CONTEXT").env_remove("STOWAGE_CLUSTER");
         cargo.envs(self.environment.iter().map(|(name, value)| (name, value)));
         cargo
     }
