@@ -4,6 +4,7 @@
 mod audited {
     use stowage_e2e::{Audit, Lab};
 
+    // Rule e2e-8.
     #[test]
     fn the_release_was_allowed_all_that_it_asked() {
         let lab = Lab::open().unwrap();

@@ -6,6 +6,7 @@ mod audited {
     use stowage_api::keys::NODEPOOL_LABEL;
     use stowage_e2e::{Lab, SERVICE_ACCOUNT, pool};
 
+    // Rule e2e-6.
     #[test]
     fn a_kubelet_restart_and_a_power_off_keep_the_labels_and_write_no_node() {
         let lab = Lab::open().unwrap();

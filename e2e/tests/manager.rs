@@ -15,6 +15,7 @@ fn the_chart_tests_itself() {
     assert!(output.contains("Succeeded"), "{output}");
 }
 
+// Rule e2e-7.
 #[test]
 fn a_node_cannot_forge_the_ledger_and_still_writes_what_is_its_own() {
     let lab = Lab::open().unwrap();
@@ -77,6 +78,7 @@ mod audited {
         Ok(found?)
     }
 
+    // Rule e2e-3.
     #[test]
     fn a_quiet_minute_has_no_write_of_ours() {
         let lab = Lab::open().unwrap();
@@ -105,6 +107,7 @@ mod audited {
         lab.delete_pool("calm").unwrap();
     }
 
+    // Rule e2e-5.
     #[test]
     fn while_nobody_works_the_generation_reads_minus_one() {
         let lab = Lab::open().unwrap();
@@ -125,6 +128,7 @@ mod audited {
         lab.delete_pool("patient").unwrap();
     }
 
+    // Rule e2e-4.
     #[test]
     fn no_request_was_forbidden_and_one_that_is_is_seen_and_said() {
         let lab = Lab::open().unwrap();

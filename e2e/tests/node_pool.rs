@@ -27,6 +27,7 @@ fn what_a_pool_replaced_comes_back_key_by_key_and_at_the_end() {
     lab.set_label(node, kept, None).unwrap();
 }
 
+// Rule e2e-1.
 #[test]
 fn a_bad_pool_is_refused_with_the_path_and_the_cure() {
     let lab = Lab::open().unwrap();
@@ -51,6 +52,7 @@ fn a_bad_pool_is_refused_with_the_path_and_the_cure() {
     assert_eq!(lab.find("nodepools.stowage.dev", "bad").unwrap(), None);
 }
 
+// Rule e2e-2.
 #[test]
 fn every_sample_in_the_docs_is_accepted_and_carried_out() {
     let lab = Lab::open().unwrap();

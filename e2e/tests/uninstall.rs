@@ -17,6 +17,7 @@ fn ours(lab: &Lab) -> Outcome<BTreeSet<String>> {
     Ok(names.lines().filter(|line| line.contains("stowage")).map(str::to_owned).collect())
 }
 
+// Rule e2e-8.
 #[test]
 fn nothing_is_left_on_any_node_nor_in_the_api_within_a_minute() {
     let lab = Lab::open().unwrap();
@@ -49,6 +50,7 @@ fn nothing_is_left_on_any_node_nor_in_the_api_within_a_minute() {
     lab.set_label(one, "leaving.example/kind", None).unwrap();
 }
 
+// Rule e2e-2.
 #[test]
 fn the_kinds_can_be_applied_by_hand_twice() {
     let lab = Lab::open().unwrap();

@@ -5,15 +5,16 @@ use std::{
     env,
     fmt::{self, Display, Write as _},
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use rustix::fs::statvfs;
+use rustix::fs::{statfs, statvfs};
 
 use crate::{
     cgroup::{self, missing_controllers},
     cluster::Spec,
     error::Result,
+    state::parent_folder,
     tools::{GO_MINIMUM, cache_folder, go_version},
 };
 
@@ -40,6 +41,9 @@ const CAPABILITIES: [(u32, &str); 9] = [
     (21, "CAP_SYS_ADMIN"),
 ];
 
+/// An overlay filesystem, as statfs(2) names it.
+const OVERLAY: i64 = 0x794c_7630;
+
 /// Raising limits; its absence is borne (see `node`), with one thing lost.
 const CAP_SYS_RESOURCE: u32 = 24;
 
@@ -53,11 +57,13 @@ pub(crate) struct Needed {
 }
 
 /// What a node is made of, besides Kubernetes.
-pub(crate) const PACKAGES: [Needed; 10] = [
+pub(crate) const PACKAGES: [Needed; 12] = [
     Needed { program: "containerd", package: "containerd" },
     Needed { program: "ctr", package: "containerd" },
     Needed { program: "runc", package: "runc" },
     Needed { program: "/usr/lib/cni/ptp", package: "containernetworking-plugins" },
+    Needed { program: "/usr/lib/cni/host-local", package: "containernetworking-plugins" },
+    Needed { program: "/usr/lib/cni/portmap", package: "containernetworking-plugins" },
     Needed { program: "nft", package: "nftables" },
     Needed { program: "ip", package: "iproute2" },
     Needed { program: "sysctl", package: "procps" },
@@ -86,10 +92,22 @@ pub(crate) struct Facts {
     pub(crate) controllers: Vec<&'static str>,
     /// `fs.inotify.max_user_instances`.
     pub(crate) inotify: u64,
-    /// Free bytes where the cluster's state and the built programs go: the folder and its space.
-    pub(crate) disk: (PathBuf, u64),
+    /// Where the built programs go.
+    pub(crate) cache: Disk,
+    /// Where the cluster's state goes.
+    pub(crate) state: Disk,
     /// The kernel's filesystems, as /proc/filesystems lists them.
     pub(crate) overlay: bool,
+}
+
+/// What is under a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Disk {
+    pub(crate) folder: PathBuf,
+    /// Bytes that a user has there.
+    pub(crate) free: u64,
+    /// Whether the folder lies on an overlay itself.
+    pub(crate) overlaid: bool,
 }
 
 /// How bad a finding is.
@@ -170,7 +188,8 @@ impl Facts {
             apt: is_there("apt-get"),
             controllers: missing_controllers(&cgroup::of_caller()?),
             inotify: inotify.trim().parse().unwrap_or_default(),
-            disk: free_space(&cache_folder()?),
+            cache: Disk::under(cache_folder()?),
+            state: Disk::under(parent_folder()?),
             overlay: filesystems.split_ascii_whitespace().any(|name| name == "overlay"),
         })
     }
@@ -266,13 +285,27 @@ fn judge_kernel(facts: &Facts, spec: &Spec) -> Vec<Finding> {
             format!("raise it: sysctl -w fs.inotify.max_user_instances={}", inotify.next_power_of_two()),
         );
     }
-    let (folder, free) = &facts.disk;
     let wanted = if facts.built { DISK_WARM } else { DISK_COLD };
-    if *free < wanted {
+    for (disk, wanted, variable) in
+        [(&facts.cache, wanted, "STOWAGE_CACHE"), (&facts.state, DISK_WARM, "XDG_STATE_HOME")]
+    {
+        if disk.free < wanted {
+            let folder = disk.folder.display();
+            add(
+                Weight::Stop,
+                format!("{folder} has {} MiB free, {} MiB are wanted", disk.free >> 20, wanted >> 20),
+                format!("free some space, or point {variable} at a larger disk"),
+            );
+        }
+    }
+    if facts.state.overlaid {
         add(
             Weight::Stop,
-            format!("{} has {} MiB free, {} MiB are wanted", folder.display(), free >> 20, wanted >> 20),
-            "free some space, or point STOWAGE_CACHE and XDG_STATE_HOME at a larger disk".to_owned(),
+            format!(
+                "{} lies on an overlay filesystem, on which no other can be laid",
+                facts.state.folder.display()
+            ),
+            "this is most likely a container: point XDG_STATE_HOME at a volume".to_owned(),
         );
     }
     if facts.user == 0 && !facts.holds(CAP_SYS_RESOURCE) {
@@ -285,11 +318,15 @@ fn judge_kernel(facts: &Facts, spec: &Spec) -> Vec<Finding> {
     findings
 }
 
-/// The space that a user has in `folder`, or in the nearest folder above it that exists.
-fn free_space(folder: &Path) -> (PathBuf, u64) {
-    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
-    let free = statvfs(existing).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)).unwrap_or_default();
-    (folder.to_owned(), free)
+impl Disk {
+    /// What is under `folder`, or under the nearest folder above it that exists.
+    fn under(folder: PathBuf) -> Self {
+        let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(&folder).to_owned();
+        let free =
+            statvfs(&existing).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)).unwrap_or_default();
+        let overlaid = statfs(&existing).is_ok_and(|disk| disk.f_type == OVERLAY);
+        Self { folder, free, overlaid }
+    }
 }
 
 fn is_there(program: &str) -> bool {
@@ -308,6 +345,10 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    fn disk(folder: &str, free: u64) -> Disk {
+        Disk { folder: folder.into(), free, overlaid: false }
+    }
+
     fn sound() -> Facts {
         Facts {
             user: 0,
@@ -318,7 +359,8 @@ mod tests {
             apt: true,
             controllers: Vec::new(),
             inotify: 128,
-            disk: ("/home/x/.cache/stowage".into(), 1 << 40),
+            cache: disk("/home/x/.cache/stowage", 1 << 40),
+            state: disk("/home/x/.local/state/stowage", 1 << 40),
             overlay: true,
         }
     }
@@ -362,9 +404,21 @@ mod tests {
             ),
             (
                 "a full disk",
-                Facts { disk: ("/c".into(), 5 << 30), ..sound() },
+                Facts { cache: disk("/c", 5 << 30), ..sound() },
                 "5120 MiB free",
                 "STOWAGE_CACHE",
+            ),
+            (
+                "a full disk for the state",
+                Facts { state: disk("/s", 1 << 30), ..sound() },
+                "/s has 1024 MiB free",
+                "XDG_STATE_HOME",
+            ),
+            (
+                "state in a container's own layer",
+                Facts { state: Disk { overlaid: true, ..disk("/s", 1 << 40) }, ..sound() },
+                "/s lies on an overlay",
+                "volume",
             ),
             ("no overlay", Facts { overlay: false, ..sound() }, "overlay", "module"),
         ];
@@ -389,7 +443,7 @@ mod tests {
 
     #[test]
     fn built_programs_take_no_more_space() {
-        let facts = Facts { built: true, disk: ("/c".into(), 5 << 30), ..sound() };
+        let facts = Facts { built: true, cache: disk("/c", 5 << 30), ..sound() };
         assert_eq!(judge(&facts, &Spec::default()), Findings::default());
     }
 

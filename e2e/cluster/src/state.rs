@@ -5,18 +5,24 @@ use std::{
     env, fs,
     fs::File,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     cgroup::Hierarchy,
     cluster::Spec,
     error::{Doing, Error, Result},
+    program::wait_for,
 };
 
 /// The version of [`State`]'s form; another one is not read.
 const VERSION: u32 = 1;
+
+/// Longer than any command holds the lock.
+const LOCK_LIMIT: Duration = Duration::from_secs(300);
 
 /// The longest name: it becomes part of a cgroup directory, a context and a path.
 const NAME_LIMIT: usize = 40;
@@ -104,9 +110,11 @@ impl Folder {
         &self.path
     }
 
-    /// The directory of the cluster's control groups, below the caller's own.
+    /// The directory of the cluster's control groups, below the caller's own: another one for each folder of state, where
+    /// the same name may stand for another cluster.
     pub(crate) fn cgroup(&self) -> String {
-        format!("stowage-{}", self.name.as_str())
+        let digest = Sha256::digest(self.path.as_os_str().as_encoded_bytes());
+        format!("stowage-{}-{:.6}", self.name.as_str(), base16ct::lower::encode_string(&digest))
     }
 
     /// The record of the process `name`.
@@ -221,16 +229,21 @@ impl State {
 }
 
 impl Lock {
-    /// Waits until no other program changes clusters of this user.
+    /// Waits until no other program changes clusters of this user; `up`, the longest, takes a minute at most.
     ///
     /// The folder of all clusters is locked, rather than a file of its own that would be left behind.
     pub(crate) fn acquire() -> Result<Self> {
         let path = parent_folder()?;
         create_dir(&path)?;
         let folder = File::open(&path).doing(|| format!("open {}", path.display()))?;
-        folder.lock().doing(|| format!("lock {}", path.display()))?;
+        wait_for("the end of another command on clusters", LOCK_LIMIT, || lock(&folder))?;
         Ok(Self { _folder: folder })
     }
+}
+
+/// Takes an advisory lock, or says why not yet.
+pub(crate) fn lock(file: &File) -> std::result::Result<(), String> {
+    file.try_lock().map_err(|error| format!("another program holds the lock ({error})"))
 }
 
 /// The names of the clusters that have a folder.
@@ -262,7 +275,8 @@ pub(crate) fn user_folder(variable: &str, below: &str) -> Result<PathBuf> {
     })
 }
 
-fn parent_folder() -> Result<PathBuf> {
+/// The folder of all clusters of this user.
+pub(crate) fn parent_folder() -> Result<PathBuf> {
     Ok(user_folder("XDG_STATE_HOME", ".local/state")?.join("stowage"))
 }
 
@@ -319,6 +333,14 @@ mod tests {
         fs::write(folder.file(), "{").unwrap();
         let error = folder.state().unwrap_err().to_string();
         assert!(error.contains("state.json is damaged") && error.contains("`down`"), "{error}");
+    }
+
+    // Rule cluster-6.
+    #[test]
+    fn the_same_name_in_another_folder_has_other_control_groups() {
+        let ((_one, one), (_other, other)) = (folder(), folder());
+        assert_eq!(one.name(), other.name());
+        assert_ne!(one.cgroup(), other.cgroup());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -16,9 +17,9 @@ use sha2::{Digest, Sha256};
 use crate::{
     error::{Doing, Error, Result},
     image::architecture,
-    program::{command, command_line, end_of, run},
+    program::{command, command_line, end_of, run, wait_for},
     progress::{Progress, Stage},
-    state::{create_dir, user_folder},
+    state::{self, create_dir, user_folder},
 };
 
 /// The oldest Go that builds them: what their go.mod files ask for.
@@ -40,6 +41,9 @@ const LINKER_FLAGS: &str = "-s -w";
 /// fetch another toolchain.
 const ENVIRONMENT: [(&str, &str); 4] =
     [("GOTOOLCHAIN", "local"), ("CGO_ENABLED", "0"), ("GOFLAGS", "-mod=readonly"), ("GOOS", "linux")];
+
+/// Longer than all tools together take on a slow machine.
+const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 
 /// One group of programs.
 #[derive(Debug)]
@@ -171,7 +175,7 @@ impl Tool {
         create_dir(&cache)?;
         // Two programs that need the same tool at once: the second waits and then finds it.
         let lock = fs::File::open(&cache).doing(|| format!("open {}", cache.display()))?;
-        lock.lock().doing(|| format!("lock {}", cache.display()))?;
+        wait_for("the end of another build of tools", BUILD_LIMIT, || state::lock(&lock))?;
         if built.is_dir() {
             return Ok(Built(built));
         }

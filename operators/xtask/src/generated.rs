@@ -97,6 +97,7 @@ impl Folder {
 mod tests {
     use super::*;
 
+    // Rule xtask-5.
     #[test]
     fn every_file_that_differs_is_named_until_the_folder_is_written() {
         let dir = tempfile::tempdir().unwrap();

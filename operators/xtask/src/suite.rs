@@ -147,6 +147,7 @@ mod tests {
         (dir, suite)
     }
 
+    // Rule xtask-1.
     #[test]
     fn a_failing_step_does_not_stop_the_next() {
         let (_dir, mut suite) = suite();
@@ -166,6 +167,7 @@ mod tests {
         assert!(!log.exists());
     }
 
+    // Rule xtask-4.
     #[test]
     fn a_step_has_no_input_to_wait_for() {
         let (_dir, mut suite) = suite();
@@ -174,6 +176,7 @@ mod tests {
         assert_eq!(suite.counts, Counts { passed: 1, failed: 0, skipped: 0 });
     }
 
+    // Rule xtask-3.
     #[test]
     fn in_ci_a_skip_that_is_not_listed_fails_the_suite() {
         let script = "echo 'test moon ... ignored, it is day'; \

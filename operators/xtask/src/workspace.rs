@@ -75,6 +75,7 @@ pub(crate) fn as_by_hand(command: &mut Command) {
 mod tests {
     use super::*;
 
+    // Rule xtask-9.
     #[test]
     fn a_command_from_here_sees_nothing_of_the_crate_that_it_is_started_from() {
         assert!(env::var_os("CARGO_PKG_NAME").is_some() && env::var_os("CARGO_MANIFEST_DIR").is_some());

@@ -34,6 +34,18 @@ fn spec() -> Spec {
     Spec { nodes: 3, ..Spec::default() }
 }
 
+/// Takes clusters down when a test ends, also by a failed assertion.
+struct Down<const N: usize>([Name; N]);
+
+impl<const N: usize> Drop for Down<N> {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            // A failure here would hide the assertion; the next test's look at the machine tells.
+            drop(Cluster::down(name.clone(), &Progress::silent()));
+        }
+    }
+}
+
 /// Runs `xtask cluster up` and kills it, with SIGKILL, as soon as `stage` is reached.
 fn kill_up_at(stage: &str) -> Outcome {
     let folder = stowage_cluster::Folder::of(name()?)?;
@@ -59,6 +71,7 @@ fn nothing_is_left_after_down_nor_after_a_kill_at_any_stage() {
     let all = folder_of_all().unwrap();
     let progress = Progress::new();
     Cluster::down(name().unwrap(), &progress).unwrap();
+    let _down = Down([name().unwrap()]);
     let before = Leftovers::of_machine(&all).unwrap();
     for stage in KILLED_AT {
         kill_up_at(stage).unwrap();
@@ -81,6 +94,7 @@ fn nothing_is_left_after_down_nor_after_a_kill_at_any_stage() {
 #[test]
 fn a_second_up_finds_the_cluster_and_another_spec_is_refused() {
     let progress = Progress::new();
+    let _down = Down([name().unwrap()]);
     let binaries = Binaries::in_folder(&binaries().unwrap());
     let spec = Spec { nodes: 0, ..Spec::default() };
     let first = Cluster::up(name().unwrap(), &spec, &binaries, &progress).unwrap();
@@ -99,6 +113,7 @@ fn two_clusters_stand_side_by_side() {
     let binaries = Binaries::in_folder(&binaries().unwrap());
     let spec = Spec { nodes: 1, zones: 1, ..Spec::default() };
     let names = ["left", "right"].map(|name| Name::try_new(name).unwrap());
+    let _down = Down(names.clone());
     let clusters = names.clone().map(|name| Cluster::up(name, &spec, &binaries, &progress).unwrap());
     assert_ne!(clusters[0].state().port, clusters[1].state().port);
     clusters[0].kubectl().run(&["create", "namespace", "only-left"]).unwrap();

@@ -162,6 +162,7 @@ mod tests {
         Imports { room: room.to_owned(), name, ours: set(ours), outside: set(outside), below: set(below) }
     }
 
+    // Rule xtask-6.
     #[test]
     fn only_the_arrows_of_the_table_may_be_drawn() {
         let cases = [

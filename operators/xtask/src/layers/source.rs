@@ -118,6 +118,7 @@ mod tests {
         }
     }
 
+    // Rule xtask-8.
     #[test]
     fn only_lines_with_something_on_them_outside_tests_count() {
         let tail = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "x\n".repeat(500));
@@ -127,6 +128,7 @@ mod tests {
         assert!(said.starts_with("x/src/a.rs: 401 "), "{said}");
     }
 
+    // Rule xtask-8.
     #[test]
     fn an_allow_is_found_in_each_of_its_forms() {
         for (line, found) in [

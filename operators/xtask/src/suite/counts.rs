@@ -116,6 +116,7 @@ test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         assert_eq!(counts, Counts { passed: 2, failed: 1, skipped: 2 });
     }
 
+    // Rule xtask-2.
     #[test]
     fn a_run_that_fails_without_a_failed_test_counts_as_one_failure() {
         let crashed =
@@ -124,11 +125,13 @@ test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         assert_eq!(counts, Counts { passed: 4, failed: 1, skipped: 0 });
     }
 
+    // Rule xtask-2.
     #[test]
     fn a_run_without_a_test_binary_is_a_failure() {
         assert_eq!(Counts::of_tests("    Finished", &Ok(())), Counts { passed: 0, failed: 1, skipped: 0 });
     }
 
+    // Rule xtask-3.
     #[test]
     fn an_ignored_test_is_a_skip_with_its_reason() {
         let named: Vec<_> = skips(TWO_BINARIES, 2).into_iter().map(|skip| (skip.name, skip.reason)).collect();
@@ -143,6 +146,7 @@ test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         assert_eq!(names, ["src/lib.rs - rises (line 7)", "a test without a name"]);
     }
 
+    // Rule xtask-1.
     #[test]
     fn the_closing_line_reads_as_other_runners_do() {
         let counts = Counts { passed: 12, failed: 1, skipped: 0 };

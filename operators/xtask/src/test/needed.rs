@@ -91,6 +91,7 @@ mod tests {
     const GOT: Option<Obtain> = Some(Obtain { line: "touch it", env: &[] });
     const USELESS: Option<Obtain> = Some(Obtain { line: "touch another", env: &[] });
 
+    // Rule xtask-4.
     #[test]
     fn what_is_missing_is_got_and_looked_for_again() {
         let needed = |probe, obtain| Needed { name: "it", probe, obtain, cure: "make it" };
