@@ -4,6 +4,7 @@ mod chart;
 mod cluster;
 mod crds;
 mod demo;
+mod docs;
 mod generated;
 mod image;
 mod layers;
@@ -47,6 +48,11 @@ enum Task {
     },
     /// Show the product at work, on the project's own cluster or on yours.
     Demo(demo::DemoArgs),
+    /// Write docs/reference/ from the types of the kinds.
+    Docs {
+        #[command(flatten)]
+        mode: generated::Mode,
+    },
     /// Build the product's image, as an OCI archive.
     Image(image::ImageArgs),
     /// Show who imports whom, and check that, the cited rules and the size of every file.
@@ -75,6 +81,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         Task::Cluster(args) => cluster::run(args),
         Task::Crds { mode } => mode.run(&[crds::folder(&Workspace::load()?)?]),
         Task::Demo(args) => demo::run(args),
+        Task::Docs { mode } => mode.run(&[docs::folder(&Workspace::load()?)]),
         Task::Image(args) => image::run(args, &Workspace::load()?),
         Task::Layers => layers::run(&Workspace::load()?),
         Task::Test(args) => test::run(args, &Workspace::load()?),

@@ -32,6 +32,7 @@ pub(super) const PROGRAMS: &[Program] = &[
     Program { name: "layers", line: "{xtask} layers", ..CHECK },
     Program { name: "generated crds", line: "{xtask} crds --check", ..CHECK },
     Program { name: "generated charts", line: "{xtask} chart --check", ..CHECK },
+    Program { name: "generated docs", line: "{xtask} docs --check", ..CHECK },
     Program {
         name: "lints",
         line: "cargo clippy --locked --workspace --all-targets --all-features -- -D warnings",
