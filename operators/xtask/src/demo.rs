@@ -76,7 +76,7 @@ fn on_foreign(context: &str, image: &str, progress: &Progress) -> Result<String>
     show(&kubectl, &helm, image, &Workspace::load()?, progress)?;
     Ok(format!(
         "Take it away:  helm --kube-context {context} -n stowage-system uninstall stowage stowage-crds\n\
-         and the kinds: kubectl --context {context} delete -f crds/"
+         and the rest:  kubectl --context {context} delete crd/nodepools.stowage.dev namespace/stowage-system"
     ))
 }
 
