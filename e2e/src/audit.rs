@@ -44,6 +44,11 @@ impl Request {
         WRITES.contains(&self.verb.as_str())
     }
 
+    /// Whether it was not refused.
+    pub fn was_carried_out(&self) -> bool {
+        self.code < 400
+    }
+
     fn parse(line: &str) -> Option<Self> {
         let event: Value = serde_json::from_str(line).ok()?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -81,13 +86,18 @@ impl Audit {
         Ok(lines.filter_map(|line| Request::parse(&line)).collect())
     }
 
-    /// The writes of one user so far.
-    pub fn writes_of(&self, user: &str) -> Outcome<Vec<Request>> {
+    /// What one user has tried to change so far, refused or not.
+    pub fn attempts_of(&self, user: &str) -> Outcome<Vec<Request>> {
         Ok(self
             .requests()?
             .into_iter()
             .filter(|request| request.user == user && request.is_write())
             .collect())
+    }
+
+    /// What one user has changed so far. A write that lost to another one, and so was refused, has changed nothing.
+    pub fn writes_of(&self, user: &str) -> Outcome<Vec<Request>> {
+        Ok(self.attempts_of(user)?.into_iter().filter(Request::was_carried_out).collect())
     }
 }
 
@@ -120,7 +130,8 @@ mod tests {
         let audit = Audit::from_now(path.clone()).unwrap();
         assert_eq!(audit.requests().unwrap(), []);
         write!(file, "{LINE}\n{{\"user\":").unwrap();
-        assert_eq!(audit.writes_of("alice").unwrap().len(), 1);
+        assert_eq!(audit.attempts_of("alice").unwrap().len(), 1);
+        assert_eq!(audit.writes_of("alice").unwrap(), [], "what was refused has changed nothing");
         assert_eq!(audit.writes_of("bob").unwrap(), []);
         assert_eq!(Audit::whole(path.clone()).requests().unwrap().len(), 2);
         std::fs::remove_file(path).unwrap();

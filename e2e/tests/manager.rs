@@ -98,7 +98,7 @@ mod audited {
         let before = incarnations(&lab).unwrap();
         let audit = lab.audit().unwrap();
         let written = wait_for("a write of ours", QUIET, || {
-            let writes = audit.writes_of(SERVICE_ACCOUNT).map_err(|error| error.to_string())?;
+            let writes = audit.attempts_of(SERVICE_ACCOUNT).map_err(|error| error.to_string())?;
             writes.into_iter().next().ok_or_else(|| "none".to_owned())
         });
         assert!(matches!(written, Err(Error::Timeout { .. })), "{written:?}");

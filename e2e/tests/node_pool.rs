@@ -79,14 +79,23 @@ mod audited {
     /// Within this a node carries its pool's labels.
     const PROMPT: Duration = Duration::from_secs(1);
 
-    /// Our patches of a node. The label may be seen a moment before the log has the request, so the first is waited for.
+    /// Our patches of a node that were carried out. One may be refused for each write of somebody else that came between,
+    /// as the node controller's on a new node; any other refusal is an error. The label may be seen a moment before the log
+    /// has the request, so the first is waited for.
     fn patches(audit: &Audit, node: &str) -> Outcome<Vec<Request>> {
-        let found = wait_for(&format!("a patch of {node} in the audit log"), LIMIT, || {
+        let of_node = |request: &Request| {
+            request.is_write() && request.resource.starts_with("nodes") && request.name == node
+        };
+        let done = wait_for(&format!("a patch of {node} in the audit log"), LIMIT, || {
             let mut writes = audit.writes_of(SERVICE_ACCOUNT).map_err(|error| error.to_string())?;
-            writes.retain(|request| request.resource == "nodes" && request.name == node);
+            writes.retain(of_node);
             if writes.is_empty() { Err("none".to_owned()) } else { Ok(writes) }
-        });
-        Ok(found?)
+        })?;
+        let requests = audit.requests()?.into_iter().filter(of_node);
+        let (ours, others): (Vec<_>, Vec<_>) = requests.partition(|request| request.user == SERVICE_ACCOUNT);
+        let refused: Vec<_> = ours.into_iter().filter(|request| !request.was_carried_out()).collect();
+        let explained = refused.len() <= others.len() && refused.iter().all(|request| request.code == 409);
+        if explained { Ok(done) } else { Err(format!("refused: {refused:?}").into()) }
     }
 
     // Rule controllers-1.
