@@ -144,6 +144,7 @@ mod audited {
         }
         assert_ne!(poorer, role, "no rule lets nodes be patched");
         lab.kubectl.send("replace", &without_version(&poorer)).unwrap();
+        wait_for_right(&lab, false).unwrap();
         let audit = lab.audit().unwrap();
         lab.apply(&pool("barred", &[node], &json!({"barred.example/a": "1"}))).unwrap();
         let says_so =
@@ -156,10 +157,21 @@ mod audited {
         assert!(tested.contains("Failed"), "{tested}");
 
         lab.kubectl.send("replace", &without_version(&role)).unwrap();
+        wait_for_right(&lab, true).unwrap();
         // A change wakes the pool, which would otherwise look again after minutes.
         lab.apply(&pool("barred", &[node], &json!({"barred.example/a": "2"}))).unwrap();
         lab.wait_for_label(node, "barred.example/a", Some("2")).unwrap();
         lab.delete_pool("barred").unwrap();
+    }
+
+    /// The API server learns of a changed role a moment after it has stored it.
+    fn wait_for_right(lab: &Lab, wanted: bool) -> Outcome {
+        let user = format!("--as={SERVICE_ACCOUNT}");
+        let found = wait_for(&format!("the right to patch nodes to be {wanted}"), LIMIT, || {
+            let answer = lab.kubectl.run(&["auth", "can-i", "patch", "nodes", &user]);
+            if answer.is_ok() == wanted { Ok(()) } else { Err(format!("{answer:?}")) }
+        });
+        Ok(found?)
     }
 
     fn without_version(object: &Value) -> Value {
