@@ -57,18 +57,51 @@ pub(crate) struct Group {
     hierarchies: Vec<(Kind, PathBuf)>,
 }
 
+/// A directory of each hierarchy.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The caller's own.
+    Caller,
+    /// The topmost.
+    Top,
+}
+
 /// The hierarchies that the caller stands in.
 pub(crate) fn of_caller() -> Result<Vec<Hierarchy>> {
-    // One snapshot: the file is garbled while a process moves.
-    let place = fs::read_to_string("/proc/self/cgroup").doing(|| "read /proc/self/cgroup".to_owned())?;
-    let mounts =
-        fs::read_to_string("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo".to_owned())?;
-    Ok(parse(&place, &mounts))
+    let (place, mounts) = snapshot()?;
+    Ok(parse(&place, &mounts, Place::Caller))
+}
+
+/// The directories of any hierarchy that hold one called `name`, wherever the caller stands.
+pub(crate) fn holding(name: &str) -> Result<Vec<Hierarchy>> {
+    let (place, mounts) = snapshot()?;
+    Ok(holding_below(parse(&place, &mounts, Place::Top), name))
+}
+
+fn holding_below(roots: Vec<Hierarchy>, name: &str) -> Vec<Hierarchy> {
+    let places = roots.into_iter().flat_map(|Hierarchy { kind, dir }| {
+        directories(&dir).into_iter().map(move |dir| Hierarchy { kind: kind.clone(), dir })
+    });
+    places.filter(|place| place.dir.join(name).is_dir()).collect()
+}
+
+/// A directory and all those below it.
+fn directories(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let children = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let below = children.flat_map(|child| directories(&child.path()));
+    std::iter::once(dir.to_owned()).chain(below).collect()
+}
+
+/// Where the caller stands, and what is mounted. One reading: the first file is garbled while a process moves.
+fn snapshot() -> Result<(String, String)> {
+    let read = |path: &str| fs::read_to_string(path).doing(|| format!("read {path}"));
+    Ok((read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?))
 }
 
 /// Joins cgroups(7)'s /proc/PID/cgroup with `proc_pid_mountinfo(5)`. Where any hierarchy of version 1 is mounted, an empty
 /// unified one beside it is left alone: kubelet, too, then takes the machine for version 1.
-fn parse(place: &str, mountinfo: &str) -> Vec<Hierarchy> {
+fn parse(place: &str, mountinfo: &str, which: Place) -> Vec<Hierarchy> {
     let mounts: Vec<Mount<'_>> = mountinfo.lines().filter_map(Mount::parse).collect();
     let lines = place.lines().filter_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -77,7 +110,11 @@ fn parse(place: &str, mountinfo: &str) -> Vec<Hierarchy> {
     let found: Vec<Hierarchy> = lines
         .filter_map(|(controllers, path)| {
             let mount = mounts.iter().find(|mount| mount.holds(controllers))?;
-            Some(Hierarchy { kind: kind(controllers), dir: mount.directory(path) })
+            let dir = match which {
+                Place::Caller => mount.directory(path),
+                Place::Top => mount.point.into(),
+            };
+            Some(Hierarchy { kind: kind(controllers), dir })
         })
         .collect();
     let version_1 = found.iter().any(|hierarchy| hierarchy.kind != Kind::V2);
@@ -314,14 +351,7 @@ fn processes(dir: &Path) -> Vec<i32> {
 }
 
 fn processes_below(dir: &Path) -> Vec<i32> {
-    let children = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir());
-    let below = children.flat_map(|child| processes_below(&child));
-    processes(dir).into_iter().chain(below).collect()
+    directories(dir).iter().flat_map(|dir| processes(dir)).collect()
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {
@@ -353,26 +383,47 @@ mod tests {
             v1("memory", "memory", "/sys/fs/cgroup/memory/shell/7"),
             v1("cpu,cpuacct", "cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct/"),
         ];
-        assert_eq!(parse(place, SPLIT), expected);
+        assert_eq!(parse(place, SPLIT, Place::Caller), expected);
+    }
+
+    // Rule cluster-61.
+    #[test]
+    fn the_directories_of_a_cluster_are_found_wherever_they_were_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = |name: &str| dir.path().join(name);
+        for path in ["cpu/stowage-t/n1", "memory/shell/7/stowage-t", "memory/shell/8/stowage-other", "pids/x"]
+        {
+            fs::create_dir_all(root(path)).unwrap();
+        }
+        let at = |name: &str, path: &str| v1(name, name, &root(path).to_string_lossy());
+        let roots = ["cpu", "memory", "pids"].map(|name| at(name, name));
+        let expected = [at("cpu", "cpu"), at("memory", "memory/shell/7")];
+        assert_eq!(holding_below(roots.to_vec(), "stowage-t"), expected);
+    }
+
+    #[test]
+    fn a_search_begins_where_a_hierarchy_is_mounted() {
+        let expected = [v1("memory", "memory", "/sys/fs/cgroup/memory")];
+        assert_eq!(parse("4:memory:/shell/7\n", SPLIT, Place::Top), expected);
     }
 
     #[test]
     fn a_hierarchy_that_is_not_mounted_is_left_out() {
-        assert_eq!(parse("2:hugetlb:/\n", SPLIT), []);
+        assert_eq!(parse("2:hugetlb:/\n", SPLIT, Place::Caller), []);
     }
 
     #[test]
     fn version_2_alone_is_one_hierarchy() {
         let mounts = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
         let expected = Hierarchy { kind: Kind::V2, dir: "/sys/fs/cgroup/user.slice/run-7.scope".into() };
-        assert_eq!(parse("0::/user.slice/run-7.scope\n", mounts), [expected]);
+        assert_eq!(parse("0::/user.slice/run-7.scope\n", mounts, Place::Caller), [expected]);
     }
 
     #[test]
     fn a_mount_that_shows_only_a_part_of_the_tree_shortens_the_path() {
         let mounts = "30 23 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
         let expected = Hierarchy { kind: Kind::V2, dir: "/sys/fs/cgroup/inner".into() };
-        assert_eq!(parse("0::/docker/abc/inner\n", mounts), [expected]);
+        assert_eq!(parse("0::/docker/abc/inner\n", mounts, Place::Caller), [expected]);
     }
 
     #[test]
@@ -405,16 +456,80 @@ mod tests {
         assert!(!group.is_frozen());
     }
 
+    fn version_1(dir: &Path, names: &[&str]) -> Group {
+        let hierarchies: Vec<_> =
+            names.iter().map(|name| v1(name, name, &dir.join(name).to_string_lossy())).collect();
+        Group::new(&hierarchies, "stowage-t", "n1")
+    }
+
     #[test]
     fn a_new_cpuset_has_the_processors_of_its_parent() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("cpuset.cpus"), "0-1\n").unwrap();
-        fs::write(dir.path().join("cpuset.mems"), "0\n").unwrap();
-        let hierarchy = Hierarchy {
-            kind: Kind::V1 { name: "cpuset".to_owned(), options: "cpuset".to_owned() },
-            dir: dir.path().to_owned(),
-        };
-        Group::new(&[hierarchy], "stowage-t", "n1").create().unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("stowage-t/n1/cpuset.cpus")).unwrap(), "0-1");
+        fs::create_dir(dir.path().join("cpuset")).unwrap();
+        fs::write(dir.path().join("cpuset/cpuset.cpus"), "0-1\n").unwrap();
+        fs::write(dir.path().join("cpuset/cpuset.mems"), "0\n").unwrap();
+        // The others have no such files.
+        version_1(dir.path(), &["cpuset", "memory"]).create().unwrap();
+        for (file, value) in [("cpuset.cpus", "0-1"), ("cpuset.mems", "0")] {
+            let path = dir.path().join("cpuset/stowage-t/n1").join(file);
+            assert_eq!(fs::read_to_string(path).unwrap(), value);
+        }
+        assert!(dir.path().join("memory/stowage-t/n1").is_dir());
+    }
+
+    #[test]
+    fn a_machine_of_version_1_mounts_each_hierarchy_again() {
+        let group =
+            Group::new(&[v1("systemd", "none,name=systemd", "/x"), v1("memory", "memory", "/y")], "t", "n1");
+        assert_eq!(group.mounts(), [("systemd", "none,name=systemd"), ("memory", "memory")]);
+    }
+
+    // Rule cluster-9.
+    #[test]
+    fn a_machine_of_version_1_is_frozen_in_its_freezer() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = version_1(dir.path(), &["memory", "freezer"]);
+        group.create().unwrap();
+        let state = dir.path().join("freezer/stowage-t/n1/freezer.state");
+        assert!(!group.is_frozen());
+        for (freeze, text, frozen) in [(Freeze::Frozen, "FROZEN", true), (Freeze::Thawed, "THAWED", false)] {
+            group.freeze(freeze).unwrap();
+            assert_eq!(fs::read_to_string(&state).unwrap(), text);
+            assert_eq!(group.is_frozen(), frozen);
+        }
+        // On its way there, and not to be killed before it is let go.
+        fs::write(&state, "FREEZING\n").unwrap();
+        assert!(group.is_frozen());
+        let error = version_1(dir.path(), &["memory"]).freeze(Freeze::Frozen).unwrap_err().to_string();
+        assert!(error.contains("mount the freezer"), "{error}");
+    }
+
+    #[test]
+    fn the_processes_of_a_machine_are_those_of_its_pods_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = version_1(dir.path(), &["memory"]);
+        let machine = dir.path().join("memory/stowage-t/n1");
+        for (folder, list) in [("", "7\n8\n"), ("kubepods/pod", "9\n")] {
+            fs::create_dir_all(machine.join(folder)).unwrap();
+            fs::write(machine.join(folder).join("cgroup.procs"), list).unwrap();
+        }
+        assert_eq!(group.processes(), [7, 8, 9]);
+    }
+
+    // Rule cluster-4.
+    #[test]
+    fn a_group_is_removed_with_all_below_it_and_with_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = version_1(dir.path(), &["memory"]);
+        let cluster = dir.path().join("memory/stowage-t");
+        for folder in ["n1/kubepods/pod", "n1/system", "n2"] {
+            fs::create_dir_all(cluster.join(folder)).unwrap();
+        }
+        group.remove().unwrap();
+        assert_eq!(directories(&cluster), [cluster.clone(), cluster.join("n2")]);
+        // Gone already is fine; what cannot be read is not.
+        group.remove().unwrap();
+        fs::write(cluster.join("n1"), "").unwrap();
+        remove_once(&cluster.join("n1")).unwrap_err();
     }
 }

@@ -7,56 +7,24 @@ use std::{
     thread,
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     cgroup::{self, Group},
-    control_plane::{self, DiskWrites, RELAY, audit_log},
+    control_plane::{self, RELAY, audit_log},
     error::{Doing, Error, Result},
     faults::Fate,
     host::{self, Host, PAUSE},
     kubectl::{Access, Kubectl},
     kwok,
-    network::NODES_LIMIT,
-    node::{Machine, Node, Size},
+    node::{Machine, Node},
     preflight::{self, Findings},
     progress::Progress,
+    spec::Spec,
     state::{Folder, Lock, Name, Phase, State, this_boot},
     tools::{Built, KUBERNETES},
 };
 
 /// The machine that is the switch.
 pub(crate) const SWITCH: &str = "switch";
-
-/// What kind of cluster is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spec {
-    /// Real nodes, at most 64; none is a control plane alone.
-    pub nodes: u8,
-    /// Zones that the nodes are spread over, in turn.
-    pub zones: u8,
-    /// Fake nodes.
-    pub kwok: u32,
-    /// The port of the API on 127.0.0.1; the first free one from 16443 on where it is not set.
-    pub port: Option<u16>,
-    /// How large each real node says it is.
-    pub size: Size,
-    /// Whether etcd waits for the disk.
-    pub disk_writes: DiskWrites,
-}
-
-impl Default for Spec {
-    fn default() -> Self {
-        Self {
-            nodes: 3,
-            zones: 3,
-            kwok: 0,
-            port: None,
-            size: Size::default(),
-            disk_writes: DiskWrites::default(),
-        }
-    }
-}
 
 /// The crate's own programs, built static.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,30 +49,11 @@ pub struct Cluster {
     pub(crate) state: State,
 }
 
-impl Spec {
-    fn validate(&self) -> Result<()> {
-        if self.nodes > NODES_LIMIT {
-            return Err(Error::refused(
-                format!("{} nodes are too many", self.nodes),
-                format!("ask for at most {NODES_LIMIT}"),
-            ));
-        }
-        if self.zones == 0 {
-            return Err(Error::refused("a cluster has at least one zone", "ask for --zones 1 or more"));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
-        (1..=self.nodes).map(|number| Node::new(number, self.zones))
-    }
-}
-
 impl Cluster {
-    /// Checks that this machine can run a cluster of `spec`, as [`Self::up`] does first; returns what can be borne.
-    pub fn check(spec: &Spec) -> Result<Findings> {
+    /// Checks that this machine can run the cluster `name` of `spec`, as [`Self::up`] does first; returns what can be borne.
+    pub fn check(name: &Name, spec: &Spec) -> Result<Findings> {
         spec.validate()?;
-        let findings = preflight::check(spec, KUBERNETES.is_built())?;
+        let findings = preflight::check(&Folder::of(name.clone())?, spec, KUBERNETES.is_built())?;
         if findings.stop() {
             return Err(Error::Preflight(findings));
         }
@@ -184,19 +133,20 @@ impl Cluster {
             ));
         }
         progress.stage("load the image", |_| {
-            let kept = self.keep_image(archive)?;
             each(&nodes, |node| match self.find(&node.name)? {
-                Some(host) => self.machine(node, &host).load_image(&kept),
+                Some(host) => self.machine(node, &host).load_image(archive),
                 None => Ok(()),
-            })
+            })?;
+            // Only now: one that cannot be loaded would keep every node from returning.
+            self.keep_image(archive)
         })
     }
 
     /// Copies an archive beside the state, in the place of an earlier one of the same name.
-    fn keep_image(&self, archive: &Path) -> Result<PathBuf> {
+    fn keep_image(&self, archive: &Path) -> Result<()> {
         let kept = self.folder.images().join(archive.file_name().unwrap_or_default());
-        fs::copy(archive, &kept).doing(|| format!("copy {} to {}", archive.display(), kept.display()))?;
-        Ok(kept)
+        let copied = fs::copy(archive, &kept);
+        copied.map(drop).doing(|| format!("copy {} to {}", archive.display(), kept.display()))
     }
 
     /// The archives that were loaded.
@@ -265,11 +215,11 @@ pub(crate) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync)
 /// Kills what is recorded, removes its control groups, and then the folder: as long as that is there, `down` can be
 /// tried again.
 pub(crate) fn remove(folder: &Folder) -> Result<()> {
-    // Where the file is damaged the records still say what runs, and the control groups are most likely where ours would be.
+    // Where the file is damaged the records still say what runs, and the control groups have a name that is ours alone.
     let state = folder.state().unwrap_or_default();
     let hierarchies = match &state {
         Some(state) => state.hierarchies.clone(),
-        None => cgroup::of_caller()?,
+        None => cgroup::holding(&folder.cgroup())?,
     };
     let of_this_boot = state.as_ref().is_none_or(|state| this_boot().is_ok_and(|boot| boot == state.boot));
     if of_this_boot {
@@ -289,19 +239,6 @@ pub(crate) fn remove(folder: &Folder) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_spec_that_cannot_be_is_refused_with_the_cure() {
-        let cases = [
-            (Spec { nodes: 65, ..Spec::default() }, "at most 64"),
-            (Spec { zones: 0, ..Spec::default() }, "--zones 1"),
-        ];
-        for (spec, cure) in cases {
-            let error = spec.validate().unwrap_err().to_string();
-            assert!(error.contains(cure), "{error}");
-        }
-        Spec::default().validate().unwrap();
-    }
 
     #[test]
     fn each_waits_for_all_and_hands_the_first_error_on() {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -10,12 +10,12 @@ use std::{
 
 use crate::{
     cgroup::Group,
-    cluster::Spec,
-    error::{Doing, Error, Result},
+    error::{Doing, Result},
     host::{Daemon, Host, detached, network_of, open_log},
     kubectl::Kubectl,
     network::{CONTROL_PLANE, PODS, SERVICES},
-    program::run,
+    program::run_logged,
+    spec::{DiskWrites, NodeLifecycle, Spec},
     state::{Folder, create_dir},
 };
 
@@ -24,12 +24,6 @@ pub(crate) const HOST: &str = "control-plane";
 
 /// The process on the machine's own side that hands connections in.
 pub(crate) const RELAY: &str = "relay";
-
-/// The port that the API is served on where it is free.
-pub const PORT: u16 = 16_443;
-
-/// How many ports above [`PORT`] are tried.
-const PORTS_TRIED: u16 = 100;
 
 /// The API server was ready after 2.5 to 3.6 s; a busy machine may take many times that.
 const API_LIMIT: Duration = Duration::from_secs(120);
@@ -181,10 +175,9 @@ impl ControlPlane<'_> {
             ("allocate-node-cidrs", text("false")),
             ("cluster-cidr", text(PODS)),
             ("service-cluster-ip-range", text(SERVICES)),
-            ("controllers", text("*,bootstrapsigner,tokencleaner")),
-            // A dead node is seen after 10 s.
+            ("controllers", text(controllers(self.spec))),
             ("node-monitor-period", text("1s")),
-            ("node-monitor-grace-period", text("10s")),
+            ("node-monitor-grace-period", text(grace_period(self.spec))),
         ]));
         arguments
     }
@@ -205,38 +198,23 @@ impl ControlPlane<'_> {
     }
 }
 
-/// Whether etcd waits for the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum DiskWrites {
-    /// It does not: a crash of the machine may lose what was written, a crash of etcd does not. Several times faster.
-    #[default]
-    Trusted,
-    /// It does, as in production.
-    Synced,
+/// How long after its last sign of life a node counts as dead. A virtual-kubelet renews its lease every 10 s, which nothing
+/// can change: with the shorter limit its node would be lost for the least delay, and then for up to a minute.
+fn grace_period(spec: &Spec) -> &'static str {
+    if spec.virtual_nodes == 0 { "10s" } else { "25s" }
+}
+
+/// Who works. A name with a minus is taken out of all.
+fn controllers(spec: &Spec) -> &'static str {
+    match spec.node_lifecycle {
+        NodeLifecycle::Watched => "*,bootstrapsigner,tokencleaner",
+        NodeLifecycle::Unwatched => "*,bootstrapsigner,tokencleaner,-node-lifecycle-controller",
+    }
 }
 
 /// Where the API server writes what was asked of it, a JSON object a line.
 pub(crate) fn audit_log(folder: &Folder) -> PathBuf {
     folder.log(HOST, "audit")
-}
-
-/// Takes the port of the API on 127.0.0.1: `wanted`, or else the first free one from [`PORT`] on.
-///
-/// The listener is handed to the relay as it is, so that nobody can take the port between.
-pub(crate) fn listen(wanted: Option<u16>) -> Result<TcpListener> {
-    let bind = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    if let Some(port) = wanted {
-        return bind(port).map_err(|error| {
-            Error::refused(
-                format!("port {port} of 127.0.0.1 cannot be had ({error})"),
-                "name another with --port, or leave it out to take the first free one",
-            )
-        });
-    }
-    let end = PORT.saturating_add(PORTS_TRIED);
-    (PORT..end).find_map(|port| bind(port).ok()).ok_or_else(|| {
-        Error::refused(format!("no port of 127.0.0.1 from {PORT} to {end} is free"), "name one with --port")
-    })
 }
 
 /// Starts the relay: it accepts on the machine's own side and connects on the control plane's side.
@@ -257,7 +235,7 @@ pub(crate) fn start_relay(
     let again = log.try_clone().doing(|| "hand the log to the relay".to_owned())?;
     let mut starting = detached(&folder.record(RELAY), &group.entrances(), &inside);
     starting.stdin(Stdio::from(std::os::fd::OwnedFd::from(listener))).stdout(log).stderr(again);
-    run(&mut starting).map(drop)
+    run_logged(&mut starting)
 }
 
 /// `--name=value` for each pair.
@@ -269,21 +247,18 @@ fn flags<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    // Rule cluster-13.
+    // Rule cluster-17.
     #[test]
-    fn a_port_in_use_is_named_with_the_cure() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let error = listen(Some(port)).unwrap_err().to_string();
-        assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
+    fn a_virtual_node_may_miss_a_renewal_of_its_lease_and_a_real_one_is_missed_early() {
+        assert_eq!(grace_period(&Spec::default()), "10s");
+        assert_eq!(grace_period(&Spec { virtual_nodes: 1, ..Spec::default() }), "25s");
     }
 
-    // Rule cluster-13.
     #[test]
-    fn a_second_cluster_takes_the_next_free_port() {
-        let first = listen(None).unwrap().local_addr().unwrap().port();
-        let held = listen(Some(first)).unwrap();
-        let second = listen(None).unwrap().local_addr().unwrap().port();
-        assert!(second > held.local_addr().unwrap().port(), "{second}");
+    fn nodes_count_as_lost_unless_nobody_is_to_watch_them() {
+        let unwatched = Spec { node_lifecycle: NodeLifecycle::Unwatched, ..Spec::default() };
+        let is_out =
+            |spec: &Spec| controllers(spec).split(',').any(|name| name == "-node-lifecycle-controller");
+        assert_eq!((is_out(&Spec::default()), is_out(&unwatched)), (false, true));
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     cgroup::{Freeze, Group},
     error::{Doing, Error, Result},
     process::{Child, Process},
-    program::{command, command_line, log_tail, run, wait_for},
+    program::{command, command_line, log_tail, run, run_logged, wait_for},
     state::{Folder, create_dir},
 };
 
@@ -139,12 +139,18 @@ impl Host {
     ///
     /// It becomes a child of the machine's init, and so dies with it.
     pub(crate) fn daemon(&self, daemon: &Daemon) -> Result<()> {
+        self.daemon_with(daemon, &[])
+    }
+
+    /// As [`Self::daemon`], with these variables beside those of the caller.
+    pub(crate) fn daemon_with(&self, daemon: &Daemon, environment: &[(&str, String)]) -> Result<()> {
         let log = open_log(&self.folder.log(&self.name, &daemon.name()))?;
         let mut inside = self.command(STARTER);
         inside.arg("--fork").arg(&daemon.program).args(&daemon.arguments);
         let mut entering = becoming(None, &self.group.entrances(), &inside);
+        entering.envs(environment.iter().map(|(name, value)| (name, value)));
         log_to(&mut entering, &log)?;
-        run(&mut entering).map(drop)
+        run_logged(&mut entering)
     }
 
     /// Its daemons: the children of its init.
@@ -242,7 +248,7 @@ pub(crate) fn network_of(process: Process) -> String {
 pub(crate) fn detach(record: &Path, groups: &[PathBuf], program: &Command, log: &File) -> Result<()> {
     let mut detached = detached(record, groups, program);
     log_to(&mut detached, log)?;
-    run(&mut detached).map(drop)
+    run_logged(&mut detached)
 }
 
 /// As [`detach`], for a caller that hands over its own standard streams.

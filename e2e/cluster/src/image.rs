@@ -150,6 +150,23 @@ mod tests {
 
     use super::*;
 
+    /// The files of an archive; each is nobody's and of no time, or the digest would tell who built it and when.
+    fn unpack(archive: &[u8]) -> BTreeMap<String, (u32, Vec<u8>)> {
+        let mut archive = tar::Archive::new(archive);
+        let files = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().to_string_lossy().into_owned();
+            let header = entry.header();
+            let birth = (header.uid().unwrap(), header.gid().unwrap(), header.mtime().unwrap());
+            assert_eq!(birth, (0, 0, 0), "{name}");
+            let mode = header.mode().unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            (name, (mode, content))
+        });
+        files.collect()
+    }
+
     fn build(dir: &Path, content: &[u8]) -> (String, Vec<u8>) {
         fs::create_dir_all(dir).unwrap();
         let program = dir.join("hello");
@@ -170,41 +187,32 @@ mod tests {
         assert_ne!(first.0, build(&dir.path().join("three"), b"another").0);
     }
 
+    // Rule cluster-11.
     #[test]
     fn the_archive_holds_what_its_index_names_under_the_digest_it_names() {
         let dir = tempfile::tempdir().unwrap();
         let (digest, archive) = build(dir.path(), b"program");
-        let mut files = BTreeMap::new();
-        for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).unwrap();
-            files.insert(entry.path().unwrap().to_string_lossy().into_owned(), content);
-        }
+        let files = unpack(&archive);
         let blob = |descriptor: &Value| {
             let name = descriptor["digest"].as_str().unwrap();
-            let content = &files[&format!("blobs/{}", name.replace(':', "/"))];
+            let (_, content) = &files[&format!("blobs/{}", name.replace(':', "/"))];
             assert_eq!(super::digest(content), name);
             assert_eq!(descriptor["size"], content.len());
             content.clone()
         };
-        let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
+        let index: Value = serde_json::from_slice(&files["index.json"].1).unwrap();
         let named = &index["manifests"][0];
         assert_eq!(named["digest"], digest.as_str());
+        // What containerd calls the machines that this crate runs on.
+        assert!(["amd64", "arm64"].map(Value::from).contains(&named["platform"]["architecture"]), "{named}");
         assert_eq!(named["annotations"]["io.containerd.image.name"], "stowage.invalid/hello:7");
         let manifest: Value = serde_json::from_slice(&blob(named)).unwrap();
         let config: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
         assert_eq!(config["config"]["Entrypoint"], json!(["/hello"]));
         let layer = blob(&manifest["layers"][0]);
         assert_eq!(config["rootfs"]["diff_ids"][0], super::digest(&layer).as_str());
-        let modes: BTreeMap<_, _> = tar::Archive::new(layer.as_slice())
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap())
-            .map(|entry| {
-                (entry.path().unwrap().to_string_lossy().into_owned(), entry.header().mode().unwrap())
-            })
-            .collect();
+        let modes: BTreeMap<_, _> =
+            unpack(&layer).into_iter().map(|(name, (mode, _))| (name, mode)).collect();
         assert_eq!(modes, BTreeMap::from([("hello".to_owned(), 0o755), ("tmp/".to_owned(), 0o1777)]));
     }
 }

@@ -21,26 +21,31 @@ mod network;
 mod node;
 mod packages;
 mod pki;
+mod port;
 mod preflight;
 mod process;
 mod program;
 mod progress;
+mod spec;
 mod state;
 mod status;
 mod tools;
 mod up;
+mod virtual_node;
 
-pub use cluster::{Binaries, Cluster, Spec};
-pub use control_plane::{DiskWrites, PORT};
+pub use cluster::{Binaries, Cluster};
 pub use error::{Error, Result};
 pub use faults::Fate;
 pub use image::Image;
 pub use kubectl::{Access, Helm, Kubectl};
-pub use network::NODES_LIMIT;
-pub use node::Size;
+pub use node::PAUSE_IMAGE;
+pub use port::PORT;
 pub use preflight::{Finding, Findings, Weight};
 pub use program::wait_for;
 pub use progress::{Progress, Stage};
+pub use spec::{DiskWrites, NODES_LIMIT, NodeLifecycle, Size, Spec};
 pub use state::{Folder, Name, Phase, State, names};
 pub use status::MachineStatus;
-pub use tools::{Built, ETCD, HELM, KUBERNETES, KUBERNETES_VERSION, KWOK, Tool, cache_folder};
+pub use tools::{
+    Built, ETCD, HELM, HELM3, KUBERNETES, KUBERNETES_VERSION, KWOK, Tool, VIRTUAL_KUBELET, cache_folder,
+};

@@ -10,9 +10,6 @@ use crate::{
     host::{Host, network_of},
 };
 
-/// The most nodes that a cluster can have: node addresses stand in one /24 and pod ranges in 10.244.N.0/24.
-pub const NODES_LIMIT: u8 = 64;
-
 /// Addresses of pods on real nodes.
 pub(crate) const PODS: &str = "10.244.0.0/16";
 /// Addresses of pods on kwok's nodes, which nothing answers on.
@@ -34,6 +31,11 @@ const BRIDGE_ADDRESS: &str = "02:00:0a:5a:00:01";
 /// The address of node `number`, counted from 1.
 pub(crate) fn node_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 90, 0, 10_u8.saturating_add(number))
+}
+
+/// The address of virtual node `number`, counted from 1: no more than [`crate::NODES_LIMIT`] of them either.
+pub(crate) fn virtual_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 90, 0, 100_u8.saturating_add(number))
 }
 
 /// The addresses of the pods of node `number`.
@@ -114,14 +116,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::spec::NODES_LIMIT;
 
     // Rule cluster-8.
     #[test]
     fn every_node_has_an_address_and_a_pod_range_of_its_own() {
-        let addresses: BTreeSet<_> =
-            (1..=NODES_LIMIT).map(node_address).chain([GATEWAY, CONTROL_PLANE]).collect();
-        let ranges: BTreeSet<_> = (1..=NODES_LIMIT).map(pod_range).collect();
-        assert_eq!((addresses.len(), ranges.len()), (66, 64));
+        let numbers = 1..=NODES_LIMIT;
+        let nodes = numbers.clone().map(node_address).chain(numbers.clone().map(virtual_address));
+        let addresses: BTreeSet<_> = nodes.chain([GATEWAY, CONTROL_PLANE]).collect();
+        let ranges: BTreeSet<_> = numbers.map(pod_range).collect();
+        assert_eq!((addresses.len(), ranges.len()), (130, 64));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -11,11 +10,12 @@ use crate::{
     host::{Daemon, Host},
     network::{DNS_SERVICE, PODS, node_address, pod_range},
     preflight::find,
+    spec::{Size, Spec},
     state::{Folder, create_dir},
 };
 
-/// The image of the container that holds a pod's namespaces.
-pub(crate) const PAUSE_IMAGE: &str = "stowage.invalid/pause:1";
+/// The image of the container that holds a pod's namespaces: on every node, and good for a pod that does nothing.
+pub const PAUSE_IMAGE: &str = "stowage.invalid/pause:1";
 
 /// containerd was there after 0.2 s.
 const CONTAINERD_LIMIT: Duration = Duration::from_secs(60);
@@ -25,23 +25,19 @@ const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 /// Where Debian puts the network plugins.
 const CNI_PLUGINS: &str = "/usr/lib/cni";
 
-/// How large a node says it is; what is not set is the machine's own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Size {
-    /// Processors that pods can have, in thousandths.
-    pub cpu_millis: Option<u32>,
-    /// Memory, in MiB.
-    pub memory_mib: Option<u32>,
-    /// The most pods.
-    pub pods: Option<u32>,
-}
-
 /// A node's place in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) number: u8,
     zone: u8,
+}
+
+impl Spec {
+    /// The real nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
+        (1..=self.nodes).map(|number| Node::new(number, self.zones))
+    }
 }
 
 impl Node {

@@ -55,6 +55,10 @@ impl Leaf<'_> {
     }
 }
 
+/// The group of all virtual-kubelets. They are no nodes to the API server, whose rules for those they could not live by:
+/// they watch all Secrets, `ConfigMaps` and Services.
+pub(crate) const VIRTUAL_KUBELETS: &str = "virtual-kubelets";
+
 /// Users of the API that are not nodes.
 const USERS: [Leaf<'static>; 6] = [
     Leaf::client("admin", "admin", Some("system:masters")),
@@ -127,13 +131,21 @@ impl Pki {
 
     /// Makes the certificates and the kubeconfig of a node.
     pub(crate) fn node(&self, name: &str, address: Ipv4Addr) -> Result<()> {
-        let user = format!("system:node:{name}");
+        self.kubelet(name, &format!("system:node:{name}"), "system:nodes", address)
+    }
+
+    /// Makes the certificates and the kubeconfig of a virtual node.
+    pub(crate) fn virtual_node(&self, name: &str, address: Ipv4Addr) -> Result<()> {
+        self.kubelet(name, &format!("virtual-kubelet:{name}"), VIRTUAL_KUBELETS, address)
+    }
+
+    fn kubelet(&self, name: &str, user: &str, group: &str, address: Ipv4Addr) -> Result<()> {
         let (client, server) = (format!("node-{name}"), format!("kubelet-{name}"));
-        self.cluster.issue(&self.folder, &Leaf::client(&client, &user, Some("system:nodes")))?;
+        self.cluster.issue(&self.folder, &Leaf::client(&client, user, Some(group)))?;
         let serving = Leaf {
             file: &server,
-            name: &user,
-            group: Some("system:nodes"),
+            name: user,
+            group: Some(group),
             usage: SERVER,
             hosts: &[name],
             addresses: &[address],

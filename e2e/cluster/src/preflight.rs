@@ -8,13 +8,14 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::fs::{statfs, statvfs};
+use rustix::fs::{inotify, statfs, statvfs};
 
 use crate::{
     cgroup::{self, missing_controllers},
-    cluster::Spec,
     error::Result,
-    state::parent_folder,
+    process::Process,
+    spec::Spec,
+    state::{Folder, parent_folder},
     tools::{GO_MINIMUM, cache_folder, go_version},
 };
 
@@ -90,14 +91,25 @@ pub(crate) struct Facts {
     pub(crate) apt: bool,
     /// Controllers that no hierarchy gives.
     pub(crate) controllers: Vec<&'static str>,
-    /// `fs.inotify.max_user_instances`.
-    pub(crate) inotify: u64,
+    /// How many files can be watched.
+    pub(crate) inotify: Inotify,
+    /// Whether a cluster of this name runs: it has its instances, or is cleaned before another one starts.
+    pub(crate) running: bool,
     /// Where the built programs go.
     pub(crate) cache: Disk,
     /// Where the cluster's state goes.
     pub(crate) state: Disk,
     /// The kernel's filesystems, as /proc/filesystems lists them.
     pub(crate) overlay: bool,
+}
+
+/// The inotify instances of this user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Inotify {
+    /// `fs.inotify.max_user_instances`.
+    pub(crate) limit: u64,
+    /// How many more can be had, counted up to what the cluster takes.
+    pub(crate) free: u64,
 }
 
 /// What is under a folder.
@@ -155,21 +167,25 @@ impl Findings {
     }
 }
 
-/// Judges this machine for a cluster of `spec`; `built` says whether its programs are there already.
-pub(crate) fn check(spec: &Spec, built: bool) -> Result<Findings> {
-    Ok(judge(&Facts::gather(built)?, spec))
+/// Judges this machine for a cluster of `spec` in `folder`; `built` says whether its programs are there already.
+pub(crate) fn check(folder: &Folder, spec: &Spec, built: bool) -> Result<Findings> {
+    Ok(judge(&Facts::gather(folder, spec, built)?, spec))
 }
 
 /// Packages of which a program is missing on this machine.
 pub(crate) fn missing_packages() -> Vec<&'static str> {
+    lacking(&PACKAGES)
+}
+
+fn lacking(needed: &[Needed]) -> Vec<&'static str> {
     let mut missing: Vec<_> =
-        PACKAGES.iter().filter(|needed| !is_there(needed.program)).map(|needed| needed.package).collect();
+        needed.iter().filter(|needed| !is_there(needed.program)).map(|needed| needed.package).collect();
     missing.dedup();
     missing
 }
 
 impl Facts {
-    fn gather(built: bool) -> Result<Self> {
+    fn gather(folder: &Folder, spec: &Spec, built: bool) -> Result<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field =
             |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
@@ -187,7 +203,11 @@ impl Facts {
             packages: missing_packages(),
             apt: is_there("apt-get"),
             controllers: missing_controllers(&cgroup::of_caller()?),
-            inotify: inotify.trim().parse().unwrap_or_default(),
+            inotify: Inotify {
+                limit: inotify.trim().parse().unwrap_or_default(),
+                free: free_inotify(inotify_of(spec)),
+            },
+            running: runs(folder),
             cache: Disk::under(cache_folder()?),
             state: Disk::under(parent_folder()?),
             overlay: filesystems.split_ascii_whitespace().any(|name| name == "overlay"),
@@ -274,16 +294,8 @@ fn judge_kernel(facts: &Facts, spec: &Spec) -> Vec<Finding> {
             "containers and the nodes' own /etc and /var need it: load the module `overlay`".to_owned(),
         );
     }
-    let inotify = INOTIFY_CONTROL_PLANE + INOTIFY_NODE * u64::from(spec.nodes);
-    if facts.inotify < inotify {
-        add(
-            Weight::Stop,
-            format!(
-                "fs.inotify.max_user_instances is {}, {} nodes take {inotify}",
-                facts.inotify, spec.nodes
-            ),
-            format!("raise it: sysctl -w fs.inotify.max_user_instances={}", inotify.next_power_of_two()),
-        );
+    if let Some((what, cure)) = judge_inotify(facts, spec) {
+        add(Weight::Stop, what, cure);
     }
     let wanted = if facts.built { DISK_WARM } else { DISK_COLD };
     for (disk, wanted, variable) in
@@ -316,6 +328,41 @@ fn judge_kernel(facts: &Facts, spec: &Spec) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// What is found, and the cure.
+fn judge_inotify(facts: &Facts, spec: &Spec) -> Option<(String, String)> {
+    let (limit, wanted) = (facts.inotify.limit, inotify_of(spec));
+    let used = if facts.running { 0 } else { limit.saturating_sub(facts.inotify.free) };
+    if limit.saturating_sub(used) >= wanted {
+        return None;
+    }
+    let enough = (used + wanted).next_power_of_two();
+    Some((
+        format!(
+            "fs.inotify.max_user_instances is {limit}, {used} of them in use; {} nodes take {wanted}",
+            spec.nodes
+        ),
+        format!("a kubelet that gets none does not start: sysctl -w fs.inotify.max_user_instances={enough}"),
+    ))
+}
+
+fn inotify_of(spec: &Spec) -> u64 {
+    INOTIFY_CONTROL_PLANE + INOTIFY_NODE * u64::from(spec.nodes)
+}
+
+/// How many of `wanted` inotify instances can be had at this moment.
+///
+/// They are made, and let go of, rather than counted in /proc: that shows neither what other containers hold as the same
+/// user nor which processes share one.
+fn free_inotify(wanted: u64) -> u64 {
+    let made: Vec<_> = (0..wanted).map_while(|_| inotify::init(inotify::CreateFlags::CLOEXEC).ok()).collect();
+    made.len() as u64
+}
+
+fn runs(folder: &Folder) -> bool {
+    let mut recorded = folder.records().into_iter().map(|name| Process::from_record(&folder.record(&name)));
+    recorded.any(|process| matches!(process, Ok(Some(process)) if process.is_alive()))
 }
 
 impl Disk {
@@ -358,10 +405,22 @@ mod tests {
             packages: Vec::new(),
             apt: true,
             controllers: Vec::new(),
-            inotify: 128,
-            cache: disk("/home/x/.cache/stowage", 1 << 40),
-            state: disk("/home/x/.local/state/stowage", 1 << 40),
+            inotify: Inotify { limit: 128, free: 44 },
+            running: false,
+            cache: disk("/home/x/.cache/stowage", DISK_COLD),
+            state: disk("/home/x/.local/state/stowage", DISK_WARM),
             overlay: true,
+        }
+    }
+
+    /// Each of these facts is one finding, which stops.
+    fn assert_findings<const N: usize>(cases: [(&str, Facts, &str, &str); N]) {
+        for (because, facts, what, cure) in cases {
+            let findings = judge(&facts, &Spec::default());
+            assert!(findings.stop(), "{because}");
+            let [finding] = findings.0.as_slice() else { panic!("{because}: {findings}") };
+            assert!(finding.what.contains(what), "{because}: {}", finding.what);
+            assert!(finding.cure.contains(cure), "{because}: {}", finding.cure);
         }
     }
 
@@ -397,12 +456,6 @@ mod tests {
             ),
             ("no memory controller", Facts { controllers: vec!["memory"], ..sound() }, "memory", "mount"),
             (
-                "few inotify instances",
-                Facts { inotify: 40, ..sound() },
-                "is 40, 3 nodes take 44",
-                "max_user_instances=64",
-            ),
-            (
                 "a full disk",
                 Facts { cache: disk("/c", 5 << 30), ..sound() },
                 "5120 MiB free",
@@ -422,29 +475,89 @@ mod tests {
             ),
             ("no overlay", Facts { overlay: false, ..sound() }, "overlay", "module"),
         ];
-        for (because, facts, what, cure) in cases {
-            let findings = judge(&facts, &Spec::default());
-            assert!(findings.stop(), "{because}");
-            let [finding] = findings.0.as_slice() else { panic!("{because}: {findings}") };
-            assert!(finding.what.contains(what), "{because}: {}", finding.what);
-            assert!(finding.cure.contains(cure), "{because}: {}", finding.cure);
-        }
+        assert_findings(cases);
     }
 
     // Rule cluster-1.
     #[test]
     fn what_can_be_borne_is_a_note_and_stands_last() {
-        let facts = Facts { capabilities: !(1 << CAP_SYS_RESOURCE), inotify: 1, ..sound() };
+        let facts = Facts { capabilities: !(1 << CAP_SYS_RESOURCE), overlay: false, ..sound() };
         let findings = judge(&facts, &Spec::default());
         let weights: Vec<_> = findings.0.iter().map(|finding| finding.weight).collect();
         assert_eq!(weights, [Weight::Stop, Weight::Note]);
-        assert!(!judge(&Facts { inotify: 128, ..facts }, &Spec::default()).stop());
+        assert!(!judge(&Facts { overlay: true, ..facts }, &Spec::default()).stop());
+    }
+
+    // Rule cluster-1.
+    #[test]
+    fn what_others_left_of_the_inotify_instances_must_be_enough() {
+        let with = |limit, free| Facts { inotify: Inotify { limit, free }, ..sound() };
+        assert_findings([
+            (
+                "the limit is too low",
+                with(40, 40),
+                "is 40, 0 of them in use; 3 nodes take 44",
+                "sysctl -w fs.inotify.max_user_instances=64",
+            ),
+            (
+                "too few are left",
+                with(128, 43),
+                "is 128, 85 of them in use; 3 nodes take 44",
+                "sysctl -w fs.inotify.max_user_instances=256",
+            ),
+            (
+                "the limit is too low for the cluster that runs",
+                Facts { running: true, ..with(40, 0) },
+                "is 40, 0 of them in use; 3 nodes take 44",
+                "sysctl -w fs.inotify.max_user_instances=64",
+            ),
+        ]);
+    }
+
+    // Rule cluster-1.
+    #[test]
+    fn a_cluster_that_runs_is_not_refused_for_the_instances_that_it_holds() {
+        let facts = Facts { inotify: Inotify { limit: 128, free: 0 }, running: true, ..sound() };
+        assert_eq!(judge(&facts, &Spec::default()), Findings::default());
+    }
+
+    #[test]
+    fn inotify_instances_are_let_go_of_once_counted() {
+        // Together these are more than a user has.
+        for _ in 0..1_000 {
+            assert_eq!(free_inotify(3), 3);
+        }
     }
 
     #[test]
     fn built_programs_take_no_more_space() {
         let facts = Facts { built: true, cache: disk("/c", 5 << 30), ..sound() };
         assert_eq!(judge(&facts, &Spec::default()), Findings::default());
+    }
+
+    #[test]
+    fn a_package_is_missing_once_with_any_of_its_programs() {
+        let needed = [
+            Needed { program: "sh", package: "dash" },
+            Needed { program: "no-such-program", package: "lost" },
+            Needed { program: "/no/such/program", package: "lost" },
+            // A folder is no program.
+            Needed { program: "/usr", package: "folder" },
+        ];
+        assert_eq!(lacking(&needed), ["lost", "folder"]);
+        assert_eq!(find("sh").and_then(|path| path.file_name().map(ToOwned::to_owned)).unwrap(), "sh");
+    }
+
+    #[test]
+    fn findings_are_a_list_that_says_which_of_them_stop() {
+        let finding =
+            |weight, what: &str, cure: &str| Finding { weight, what: what.to_owned(), cure: cure.to_owned() };
+        let findings = Findings(vec![
+            finding(Weight::Stop, "no Go", "install it"),
+            finding(Weight::Note, "no CAP_SYS_RESOURCE", "nothing is protected"),
+        ]);
+        let text = "  missing: no Go\n    install it\n  note: no CAP_SYS_RESOURCE\n    nothing is protected";
+        assert_eq!(findings.to_string(), text);
     }
 
     #[test]

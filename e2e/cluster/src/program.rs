@@ -1,18 +1,26 @@
-//! Running other programs: one place that captures what they print and names them when they fail.
+//! Running other programs: one place that captures what they print, names them when they fail, and ends them when they
+//! do not end.
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, File},
+    io::{Read, Seek, Write},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::error::{Error, Result};
+use rustix::fs::{MemfdFlags, memfd_create};
+use wait_timeout::ChildExt;
+
+use crate::error::{Doing, Error, Result};
 
 /// How much of a failed program's output goes into the error.
 const OUTPUT_SHOWN: usize = 2_000;
+
+/// Longer than the slowest, Go's first download of its modules, takes on a slow line.
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// How often a wait looks again: short beside the second that the slowest step takes.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -26,23 +34,67 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// Runs `command` to its end and returns what it printed to standard output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
+    run_within(command, LIMIT)
+}
+
+/// As [`run`]; a program that still runs after `limit` is killed, and named with what it printed until then.
+///
+/// What it prints goes to files, not to pipes: a child of its that lives on cannot keep us waiting for the end of them.
+pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<String> {
     let line = command_line(command);
-    let output = command.output().map_err(|error| Error::Program {
-        command: line.clone(),
+    let (mut output, mut errors) = (unnamed_file(b"")?, unnamed_file(b"")?);
+    let action = || format!("hold what `{line}` prints");
+    command.stdout(output.try_clone().doing(action)?).stderr(errors.try_clone().doing(action)?);
+    let failed = match end_within(command, &line, limit)? {
+        Some(status) if status.success() => return content(&mut output).doing(action),
+        Some(status) => status.to_string(),
+        None => format!("killed, as it had not ended after {} s", limit.as_secs()),
+    };
+    let mut text = content(&mut errors).doing(action)?;
+    text.push_str(&content(&mut output).doing(action)?);
+    Err(Error::Program { command: line, status: failed, output: end_of(&text, OUTPUT_SHOWN) })
+}
+
+/// Runs to its end a command whose output the caller has led elsewhere.
+pub(crate) fn run_logged(command: &mut Command) -> Result<()> {
+    let line = command_line(command);
+    let status = match end_within(command, &line, LIMIT)? {
+        Some(status) if status.success() => return Ok(()),
+        Some(status) => status.to_string(),
+        None => format!("killed, as it had not ended after {} s", LIMIT.as_secs()),
+    };
+    Err(Error::Program { command: line, status, output: "see its log".to_owned() })
+}
+
+/// How the program ended; nothing if it had to be killed.
+fn end_within(command: &mut Command, line: &str, limit: Duration) -> Result<Option<ExitStatus>> {
+    let mut child = command.spawn().map_err(|error| Error::Program {
+        command: line.to_owned(),
         status: "not started".to_owned(),
         output: error.to_string(),
     })?;
-    finished(line, &output)
+    let action = || format!("wait for `{line}`");
+    let status = child.wait_timeout(limit).doing(action)?;
+    if status.is_none() {
+        child.kill().doing(|| format!("kill `{line}`"))?;
+        child.wait().doing(action)?;
+    }
+    Ok(status)
 }
 
-/// The standard output of a program that has ended, or the error that names it.
-pub(crate) fn finished(command: String, output: &Output) -> Result<String> {
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stdout));
-    Err(Error::Program { command, status: output.status.to_string(), output: end_of(&text, OUTPUT_SHOWN) })
+/// A file in memory with this content, to be read from its start.
+pub(crate) fn unnamed_file(content: &[u8]) -> Result<File> {
+    let action = || "make a file in memory".to_owned();
+    let mut file = File::from(memfd_create("stowage", MemfdFlags::CLOEXEC).doing(action)?);
+    file.write_all(content).and_then(|()| file.rewind()).doing(action)?;
+    Ok(file)
+}
+
+fn content(file: &mut File) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The command as a person would type it.
@@ -99,6 +151,16 @@ pub fn wait_for<T>(
     }
 }
 
+/// Makes a program of these lines of shell.
+///
+/// `install` does, since a file that this process wrote may still be open in a child that another thread has just forked,
+/// and the kernel runs no such file.
+#[cfg(test)]
+pub(crate) fn script(path: &Path, lines: &str) {
+    let text = unnamed_file(format!("#!/bin/sh\n{lines}\n").as_bytes()).unwrap();
+    run(command("install").args(["-m", "755", "/dev/stdin"]).arg(path).stdin(text)).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +173,26 @@ mod tests {
         for part in ["sh -c", "exit status: 3", "because", "out"] {
             assert!(text.contains(part), "{part} is missing in: {text}");
         }
+    }
+
+    // Rule cluster-15.
+    #[test]
+    fn a_program_that_does_not_end_is_killed_and_named_with_what_it_printed() {
+        // The child that lives on holds its output open.
+        let mut hanging = command("sh");
+        hanging.args(["-c", "echo so far; sleep 20 & wait"]);
+        let start = Instant::now();
+        let text = run_within(&mut hanging, Duration::from_millis(500)).unwrap_err().to_string();
+        for part in ["sh -c", "had not ended after 0 s", "so far"] {
+            assert!(text.contains(part), "{part} is missing in: {text}");
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "it was waited for");
+    }
+
+    #[test]
+    fn a_program_reads_what_it_is_given_from_the_start() {
+        let mut cat = command("cat");
+        assert_eq!(run(cat.stdin(unnamed_file(b"given").unwrap())).unwrap(), "given");
     }
 
     #[test]

@@ -127,16 +127,24 @@ impl Stage {
     /// One part is done.
     pub fn advance(&self) {
         self.bar.inc(1);
+        if let Some(line) = self.heartbeat(Instant::now()) {
+            self.voice.say(&line);
+        }
+    }
+
+    /// The line that is due, where lines are all that is seen.
+    fn heartbeat(&self, now: Instant) -> Option<String> {
         if self.voice != Voice::Lines {
-            return;
+            return None;
         }
         let mut last_line = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
-        if last_line.elapsed() >= HEARTBEAT {
-            *last_line = Instant::now();
-            let total = self.bar.length().map(|total| format!("/{total}")).unwrap_or_default();
-            let elapsed = self.start.elapsed().as_secs_f64();
-            self.voice.say(&format!("{elapsed:>7.1} s  {}: {}{total}", self.what, self.bar.position()));
+        if now.saturating_duration_since(*last_line) < HEARTBEAT {
+            return None;
         }
+        *last_line = now;
+        let total = self.bar.length().map(|total| format!("/{total}")).unwrap_or_default();
+        let elapsed = now.saturating_duration_since(self.start).as_secs_f64();
+        Some(format!("{elapsed:>7.1} s  {}: {}{total}", self.what, self.bar.position()))
     }
 }
 
@@ -157,5 +165,22 @@ mod tests {
         let table = progress.table();
         let names: Vec<_> = table.lines().filter_map(|line| line.split("  ").last()).collect();
         assert_eq!(names, ["first", "second"]);
+    }
+
+    #[test]
+    fn where_no_bar_is_drawn_a_line_says_now_and_then_how_far_it_is() {
+        let stage = Stage::begin("build", Voice::Lines);
+        stage.set_total(7);
+        stage.advance();
+        stage.advance();
+        let soon = stage.start + Duration::from_secs(1);
+        let due = soon + HEARTBEAT;
+        assert_eq!(stage.heartbeat(soon), None);
+        assert_eq!(stage.heartbeat(due).unwrap(), "   16.0 s  build: 2/7");
+        assert_eq!(stage.heartbeat(due + HEARTBEAT / 2), None);
+        assert!(stage.heartbeat(due + HEARTBEAT).is_some());
+        for voice in [Voice::Bars, Voice::Silent] {
+            assert_eq!(Stage::begin("build", voice).heartbeat(due + HEARTBEAT), None, "{voice:?}");
+        }
     }
 }

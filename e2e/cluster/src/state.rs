@@ -2,8 +2,9 @@
 //! is written before the first process starts, and a record per process that the process wrote itself.
 
 use std::{
-    env, fs,
-    fs::File,
+    env,
+    ffi::OsString,
+    fs::{self, File},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,9 +14,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     cgroup::Hierarchy,
-    cluster::Spec,
     error::{Doing, Error, Result},
     program::wait_for,
+    spec::Spec,
 };
 
 /// The version of [`State`]'s form; another one is not read.
@@ -267,12 +268,15 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
 
 /// `$variable`, or `below` in the user's home.
 pub(crate) fn user_folder(variable: &str, below: &str) -> Result<PathBuf> {
-    let named = env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home =
-        || env::var_os("HOME").filter(|value| !value.is_empty()).map(|home| Path::new(&home).join(below));
-    named.or_else(home).ok_or_else(|| {
+    chosen(env::var_os(variable), env::var_os("HOME"), below).ok_or_else(|| {
         Error::refused(format!("neither {variable} nor HOME is set"), format!("set {variable} to a folder"))
     })
+}
+
+/// An empty variable is as good as none.
+fn chosen(named: Option<OsString>, home: Option<OsString>, below: &str) -> Option<PathBuf> {
+    let set = |value: Option<OsString>| value.filter(|value| !value.is_empty()).map(PathBuf::from);
+    set(named).or_else(|| Some(set(home)?.join(below)))
 }
 
 /// The folder of all clusters of this user.
@@ -299,13 +303,15 @@ mod tests {
             ("a/b", "leaves its folder"),
             ("..", "leaves its folder"),
             ("Lab", "capitals"),
-            ("a23456789012345678901234567890123456789012", "too long"),
+            ("a2345678901234567890123456789012345678901", "too long"),
         ];
         for (name, because) in cases {
             let error = Name::try_new(name).expect_err(because).to_string();
             assert!(error.contains("starting with a letter"), "{because}: {error}");
         }
-        assert_eq!(Name::try_new("lab-2").unwrap().as_str(), "lab-2");
+        for name in ["lab-2", "a234567890123456789012345678901234567890"] {
+            assert_eq!(Name::try_new(name).unwrap().as_str(), name);
+        }
     }
 
     #[test]
@@ -350,5 +356,45 @@ mod tests {
             fs::write(folder.record(name), "1 1\n").unwrap();
         }
         assert_eq!(folder.records(), ["n1", "n2", "relay"]);
+    }
+
+    #[test]
+    fn a_folder_is_the_one_that_is_named_or_lies_in_the_users_home() {
+        let cases = [
+            ("both", Some("/named"), Some("/home/x"), Some("/named")),
+            ("home alone", None, Some("/home/x"), Some("/home/x/.cache")),
+            ("an empty name", Some(""), Some("/home/x"), Some("/home/x/.cache")),
+            ("an empty home", None, Some(""), None),
+            ("neither", None, None, None),
+        ];
+        for (because, named, home, expected) in cases {
+            let found = chosen(named.map(Into::into), home.map(Into::into), ".cache");
+            assert_eq!(found, expected.map(PathBuf::from), "{because}");
+        }
+    }
+
+    #[test]
+    fn one_program_at_a_time_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || File::open(dir.path()).unwrap();
+        let first = open();
+        lock(&first).unwrap();
+        let error = lock(&open()).unwrap_err();
+        assert!(error.contains("another program"), "{error}");
+        drop(first);
+        lock(&open()).unwrap();
+    }
+
+    // Rule cluster-4.
+    #[test]
+    fn a_folder_is_removed_with_all_in_it_and_a_failure_is_none_in_silence() {
+        let (_dir, folder) = folder();
+        fs::write(folder.record("n1"), "1 1\n").unwrap();
+        folder.remove().unwrap();
+        assert!(!folder.path().exists());
+        folder.remove().unwrap();
+        fs::write(folder.path(), "no folder").unwrap();
+        let error = folder.remove().unwrap_err().to_string();
+        assert!(error.contains("lab"), "{error}");
     }
 }

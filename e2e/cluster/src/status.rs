@@ -30,7 +30,8 @@ impl Cluster {
     pub fn status(&self) -> Result<Vec<MachineStatus>> {
         let conditions = self.node_conditions();
         let others = [SWITCH, control_plane::HOST].map(str::to_owned);
-        let nodes = self.state.spec.nodes().map(|node| node.name);
+        let spec = &self.state.spec;
+        let nodes = spec.nodes().map(|node| node.name).chain(spec.virtual_nodes().map(|node| node.name));
         others.into_iter().chain(nodes).map(|name| self.machine_status(name, &conditions)).collect()
     }
 

@@ -127,6 +127,17 @@ pub const KWOK: Tool = Tool {
     )),
 };
 
+/// Nodes of bursts to elsewhere.
+pub const VIRTUAL_KUBELET: Tool = Tool {
+    name: "virtual-kubelet",
+    package: "github.com/virtual-kubelet/virtual-kubelet/cmd/virtual-kubelet",
+    files: module_files!("virtual-kubelet"),
+    // Its nodes say that they run Kubernetes v1.36.4-vk-v1.13.0.
+    stamps: &[("main.buildVersion", "v1.13.0"), ("main.k8sVersion", KUBERNETES_VERSION)],
+    links: &[],
+    data: None,
+};
+
 /// The chart client.
 pub const HELM: Tool = Tool {
     name: "helm",
@@ -134,6 +145,24 @@ pub const HELM: Tool = Tool {
     files: module_files!("helm"),
     stamps: &[("helm.sh/helm/v4/internal/version.version", "v4.2.4")],
     links: &[],
+    data: None,
+};
+
+/// The chart client before this one, which many still use: the charts are to work with both.
+pub const HELM3: Tool = Tool {
+    name: "helm3",
+    package: "helm.sh/helm/v3/cmd/helm",
+    files: module_files!("helm3"),
+    stamps: &[
+        ("helm.sh/helm/v3/internal/version.version", "v3.21.4"),
+        // The Kubernetes that it takes for the cluster where it sees none: 1.20 unless said, which the charts refuse.
+        ("helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor", "1"),
+        ("helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor", "36"),
+        ("helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor", "1"),
+        ("helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor", "36"),
+    ],
+    // What Helm is called by, whichever of the two it is.
+    links: &["helm"],
     data: None,
 };
 

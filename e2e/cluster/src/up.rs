@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::{
     cgroup,
-    cluster::{Binaries, Cluster, SWITCH, Spec, each, group, remove},
-    control_plane::{self, ControlPlane, RELAY, listen, start_relay},
+    cluster::{Binaries, Cluster, SWITCH, each, group, remove},
+    control_plane::{self, ControlPlane, RELAY, start_relay},
     error::{Doing, Error, Result},
     host::{Host, PAUSE},
     image::Image,
@@ -17,11 +17,13 @@ use crate::{
     node::{Node, PAUSE_IMAGE},
     packages,
     pki::Pki,
+    port::{PORT, listen},
     process::Process,
     program::wait_for,
     progress::Progress,
+    spec::Spec,
     state::{Folder, Lock, Name, Phase, State, this_boot},
-    tools::{Built, ETCD, KUBERNETES, KWOK},
+    tools::{Built, ETCD, KUBERNETES, KWOK, VIRTUAL_KUBELET},
 };
 
 /// Three nodes were ready 2 s after their start; a busy machine may take many times that.
@@ -33,7 +35,7 @@ impl Cluster {
     /// What a crashed `up` of the same name left is cleaned first. Missing Debian packages are installed. On an error
     /// what was started goes on running, for a look at its logs, until `down` or the next `up`.
     pub fn up(name: Name, spec: &Spec, binaries: &Binaries, progress: &Progress) -> Result<Self> {
-        for finding in Self::check(spec)?.0 {
+        for finding in Self::check(&name, spec)?.0 {
             progress.note(&format!("{}: {}", finding.what, finding.cure));
         }
         let folder = Folder::of(name)?;
@@ -41,12 +43,14 @@ impl Cluster {
         let etcd = ETCD.ensure(progress)?;
         let kubernetes = KUBERNETES.ensure(progress)?;
         let fakes = if spec.kwok > 0 { Some(KWOK.ensure(progress)?) } else { None };
+        let virtual_kubelet =
+            if spec.virtual_nodes > 0 { Some(VIRTUAL_KUBELET.ensure(progress)?) } else { None };
 
         let _lock = Lock::acquire()?;
         if let Some(running) = Self::already_up(&folder, spec, progress)? {
             return Ok(running);
         }
-        let tools = Tools { kubernetes, etcd, fakes };
+        let tools = Tools { kubernetes, etcd, fakes, virtual_kubelet };
         Self::start(folder, spec, binaries, &tools, progress)
     }
 
@@ -95,7 +99,7 @@ impl Cluster {
     ) -> Result<Self> {
         let listener = listen(spec.port)?;
         folder.create()?;
-        let port = listener.local_addr().map_or(control_plane::PORT, |address| address.port());
+        let port = listener.local_addr().map_or(PORT, |address| address.port());
         let programs = tools.kubernetes.folder().to_owned();
         let state = State::starting(spec.clone(), port, cgroup::of_caller()?, programs)?;
         // From here on `down` knows where everything is.
@@ -110,6 +114,10 @@ impl Cluster {
         start_relay(&cluster.folder, &group, &hosts.control_plane, listener)?;
         progress.stage("API server", |_| cluster.start_api(&hosts, &nodes, tools))?;
         progress.stage("nodes", |_| cluster.start_nodes(&hosts, &nodes))?;
+        if let Some(built) = &tools.virtual_kubelet {
+            let what = format!("{} virtual nodes", spec.virtual_nodes);
+            progress.stage(&what, |_| cluster.start_virtual_nodes(built))?;
+        }
         if let Some(fakes) = &tools.fakes {
             let (host, kubectl) = (&hosts.control_plane, cluster.kubectl());
             progress.stage(&format!("{} fake nodes", spec.kwok), |_| {
@@ -124,7 +132,9 @@ impl Cluster {
     fn make_keys(&self, nodes: &[Node]) -> Result<()> {
         let context = format!("stowage-{}", self.name().as_str());
         let pki = Pki::create(&self.folder.pki(), &context, self.state.port)?;
-        nodes.iter().try_for_each(|node| pki.node(&node.name, node.address()))
+        nodes.iter().try_for_each(|node| pki.node(&node.name, node.address()))?;
+        let virtual_nodes = self.state.spec.virtual_nodes();
+        virtual_nodes.into_iter().try_for_each(|node| pki.virtual_node(&node.name, node.address()))
     }
 
     fn make_machines(&self, nodes: &[Node]) -> Result<Hosts> {
@@ -165,7 +175,8 @@ impl Cluster {
     fn start_nodes(&self, hosts: &Hosts, nodes: &[Node]) -> Result<()> {
         let pairs: Vec<_> = nodes.iter().zip(&hosts.nodes).collect();
         each(&pairs, |(node, host)| self.machine(node, host).join())?;
-        wait_until_ready(&self.kubectl(), nodes)
+        let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
+        wait_until_ready(&self.kubectl(), &names)
     }
 }
 
@@ -193,6 +204,7 @@ struct Tools {
     kubernetes: Built,
     etcd: Built,
     fakes: Option<Built>,
+    virtual_kubelet: Option<Built>,
 }
 
 /// The nodes, and the right of every kube-proxy that kubeadm would have given.
@@ -209,11 +221,11 @@ fn first_objects(nodes: &[Node]) -> serde_json::Value {
 }
 
 /// Waits until these nodes, and the default `ServiceAccount` that every pod needs, are there.
-pub(crate) fn wait_until_ready(kubectl: &Kubectl, nodes: &[Node]) -> Result<()> {
+pub(crate) fn wait_until_ready(kubectl: &Kubectl, nodes: &[&str]) -> Result<()> {
     let limit = format!("--timeout={}s", READY_LIMIT.as_secs());
     if !nodes.is_empty() {
         let mut arguments = vec!["wait", "--for=condition=Ready", limit.as_str(), "node"];
-        arguments.extend(nodes.iter().map(|node| node.name.as_str()));
+        arguments.extend(nodes);
         kubectl.run(&arguments)?;
     }
     wait_for("the default ServiceAccount", READY_LIMIT, || {

@@ -10,7 +10,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use stowage_cluster::{Binaries, Cluster, DiskWrites, Fate, Name, Progress, Size, Spec, cache_folder};
+use stowage_cluster::{
+    Binaries, Cluster, DiskWrites, Fate, Folder, Name, NodeLifecycle, Progress, Size, Spec, cache_folder,
+};
 
 use crate::{static_build, workspace::Workspace};
 
@@ -64,7 +66,10 @@ struct Up {
     /// Fake nodes of kwok, beside the real ones.
     #[arg(long, default_value_t = 0, value_name = "N")]
     kwok: u32,
-    /// No nodes at all.
+    /// Nodes of virtual-kubelets, which only say that their pods run: virtual-1, virtual-2, … with a taint of its own each.
+    #[arg(long = "virtual", default_value_t = 0, value_name = "N")]
+    virtual_nodes: u8,
+    /// No real nodes at all.
     #[arg(long, conflicts_with_all = ["nodes", "zones"])]
     control_plane_only: bool,
     /// The port of the API on 127.0.0.1, instead of the first free one from 16443 on.
@@ -79,6 +84,15 @@ struct Up {
     /// The most pods on each node.
     #[arg(long, value_name = "N")]
     node_pods: Option<u32>,
+    /// Processors of each virtual node, in thousandths, instead of 20 processors.
+    #[arg(long, value_name = "MILLIS")]
+    virtual_cpu: Option<u32>,
+    /// Memory of each virtual node, in MiB, instead of 100 GiB.
+    #[arg(long, value_name = "MIB")]
+    virtual_memory: Option<u32>,
+    /// The most pods on each virtual node, instead of 20.
+    #[arg(long, value_name = "N")]
+    virtual_pods: Option<u32>,
     /// Let etcd wait for the disk, as in production.
     #[arg(long)]
     fsync: bool,
@@ -101,7 +115,9 @@ enum NodeVerb {
 #[derive(Debug, Args)]
 struct Node {
     /// The node's name, as in n2.
-    name: String,
+    // Not `name`: to clap that would be the cluster's, which stands on the same line.
+    #[arg(value_name = "NAME")]
+    node: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,9 +135,16 @@ impl Up {
             nodes: if self.control_plane_only { 0 } else { self.nodes },
             zones: self.zones,
             kwok: self.kwok,
+            virtual_nodes: self.virtual_nodes,
             port: self.port,
             size: Size { cpu_millis: self.node_cpu, memory_mib: self.node_memory, pods: self.node_pods },
+            virtual_size: Size {
+                cpu_millis: self.virtual_cpu,
+                memory_mib: self.virtual_memory,
+                pods: self.virtual_pods,
+            },
             disk_writes: if self.fsync { DiskWrites::Synced } else { DiskWrites::Trusted },
+            node_lifecycle: NodeLifecycle::Watched,
         }
     }
 }
@@ -149,16 +172,25 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
 /// Builds what a cluster needs and starts it.
 pub(crate) fn up(name: &Name, spec: &Spec, progress: &Progress) -> Result<Cluster> {
     // Before anything is built: who may not start a cluster should not wait for its programs.
-    Cluster::check(spec)?;
+    Cluster::check(name, spec)?;
     let workspace = Workspace::load()?;
     let programs =
         progress.stage("build the programs of the machines", |_| static_build::build(&workspace, PACKAGE))?;
-    Cluster::up(name.clone(), spec, &Binaries::in_folder(&programs), progress).with_context(|| {
+    let started = Cluster::up(name.clone(), spec, &Binaries::in_folder(&programs), progress);
+    // One that was refused is as it was: up with other settings, or not there.
+    if started.is_ok() || !is_half_up(name)? {
+        return Ok(started?);
+    }
+    started.with_context(|| {
         format!(
             "cluster {0:?} is not up; what was started goes on for a look at its logs, until `cargo xtask cluster down --name {0}`",
             name.as_str()
         )
     })
+}
+
+fn is_half_up(name: &Name) -> Result<bool> {
+    Ok(Folder::of(name.clone())?.path().exists() && Cluster::open(name.clone()).is_err())
 }
 
 fn start(name: &Name, spec: &Spec, progress: &Progress) -> Result<()> {
@@ -177,11 +209,11 @@ fn start(name: &Name, spec: &Spec, progress: &Progress) -> Result<()> {
 impl NodeVerb {
     fn run(&self, cluster: &Cluster) -> stowage_cluster::Result<()> {
         match self {
-            Self::Kill(node) => cluster.kill_node(&node.name),
-            Self::Return(node) => cluster.return_node(&node.name),
-            Self::Freeze(node) => cluster.freeze_node(&node.name),
-            Self::Partition(node) => cluster.partition_node(&node.name),
-            Self::RestartKubelet(node) => cluster.restart_kubelet(&node.name),
+            Self::Kill(node) => cluster.kill_node(&node.node),
+            Self::Return(node) => cluster.return_node(&node.node),
+            Self::Freeze(node) => cluster.freeze_node(&node.node),
+            Self::Partition(node) => cluster.partition_node(&node.node),
+            Self::RestartKubelet(node) => cluster.restart_kubelet(&node.node),
         }
     }
 }
@@ -214,4 +246,36 @@ fn status(cluster: &Cluster) -> Result<String> {
 
 fn print(text: &str) -> Result<()> {
     io::stdout().lock().write_all(text.as_bytes()).context("cannot write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    }
+
+    #[test]
+    fn the_name_of_a_node_is_not_taken_for_that_of_its_cluster() {
+        for line in ["--name lab node kill n2", "node kill n2 --name lab"] {
+            let words = std::iter::once("cluster").chain(line.split(' '));
+            let ClusterArgs { name, command } = Line::try_parse_from(words).unwrap().cluster;
+            let Verb::Node(NodeVerb::Kill(node)) = command else { panic!("{line}: {command:?}") };
+            assert_eq!((name.as_str(), node.node.as_str()), ("lab", "n2"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_is_wanted_of_the_cluster() {
+        let line =
+            "cluster up --nodes 1 --virtual 2 --virtual-cpu 1500 --virtual-memory 512 --virtual-pods 3";
+        let Verb::Up(up) = Line::try_parse_from(line.split(' ')).unwrap().cluster.command else { panic!() };
+        let virtual_size = Size { cpu_millis: Some(1500), memory_mib: Some(512), pods: Some(3) };
+        assert_eq!(up.spec(), Spec { nodes: 1, virtual_nodes: 2, virtual_size, ..Spec::default() });
+    }
 }

@@ -1,14 +1,14 @@
 //! Up and down, over and over, also when the program that does it dies half way.
 
+mod bad_input;
+
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use stowage_cluster::{Binaries, Cluster, Name, Progress, Spec, wait_for};
+use stowage_cluster::{Binaries, Cluster, Folder, Name, Progress, Spec, wait_for};
 
 use crate::{
     given::{Outcome, binaries, xtask},
@@ -25,13 +25,14 @@ fn name() -> Outcome<Name> {
     Ok(Name::try_new("lifecycle")?)
 }
 
-fn folder_of_all() -> Outcome<PathBuf> {
-    let folder = stowage_cluster::Folder::of(name()?)?;
-    Ok(folder.path().parent().ok_or("a cluster's folder stands in none")?.to_owned())
+/// The least cluster with a node.
+fn one_node() -> Spec {
+    Spec { nodes: 1, zones: 1, ..Spec::default() }
 }
 
-fn spec() -> Spec {
-    Spec { nodes: 3, ..Spec::default() }
+/// Starts a cluster.
+fn up(name: &Name, spec: &Spec) -> Outcome<Cluster> {
+    Ok(Cluster::up(name.clone(), spec, &Binaries::in_folder(&binaries()?), &Progress::new())?)
 }
 
 /// Takes clusters down when a test ends, also by a failed assertion.
@@ -48,17 +49,16 @@ impl<const N: usize> Drop for Down<N> {
 
 /// Runs `xtask cluster up` and kills it, with SIGKILL, as soon as `stage` is reached.
 fn kill_up_at(stage: &str) -> Outcome {
-    let folder = stowage_cluster::Folder::of(name()?)?;
+    let folder = Folder::of(name()?)?;
+    let said = tempfile::NamedTempFile::new()?;
     let mut up = Command::new(xtask()?);
-    up.args(["cluster", "up", "--name", "lifecycle"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    up.args(["cluster", "up", "--name", name()?.as_str()]);
+    up.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.reopen()?);
     let mut up = up.spawn()?;
     let reached = wait_for(&format!("stage {stage}"), LIMIT, || {
         let recorded = folder.path().join("run").join(stage).exists();
         let logged = folder.log("n1", stage).exists();
-        if recorded || logged { Ok(()) } else { Err("not reached".to_owned()) }
+        if recorded || logged { Ok(()) } else { Err(fs::read_to_string(&said).unwrap_or_default()) }
     });
     up.kill()?;
     up.wait()?;
@@ -68,11 +68,10 @@ fn kill_up_at(stage: &str) -> Outcome {
 // Rule cluster-4.
 #[test]
 fn nothing_is_left_after_down_nor_after_a_kill_at_any_stage() {
-    let all = folder_of_all().unwrap();
     let progress = Progress::new();
     Cluster::down(name().unwrap(), &progress).unwrap();
     let _down = Down([name().unwrap()]);
-    let before = Leftovers::of_machine(&all).unwrap();
+    let before = Leftovers::of(&name().unwrap()).unwrap();
     for stage in KILLED_AT {
         kill_up_at(stage).unwrap();
         let error = Cluster::open(name().unwrap()).expect_err(stage).to_string();
@@ -80,14 +79,57 @@ fn nothing_is_left_after_down_nor_after_a_kill_at_any_stage() {
 
         // Every other time `up` itself has to clean what the killed one left.
         if stage != "n2" {
-            let cluster =
-                Cluster::up(name().unwrap(), &spec(), &Binaries::in_folder(&binaries().unwrap()), &progress);
-            let nodes = cluster.unwrap().kubectl().run(&["get", "nodes", "-o", "name"]).unwrap();
+            let cluster = up(&name().unwrap(), &Spec::default()).unwrap();
+            let nodes = cluster.kubectl().run(&["get", "nodes", "-o", "name"]).unwrap();
             assert_eq!(nodes, "node/n1\nnode/n2\nnode/n3\n", "{stage}");
         }
         Cluster::down(name().unwrap(), &progress).unwrap();
-        before.wait_until_again(&all).unwrap_or_else(|error| panic!("after a kill at {stage}: {error}"));
+        before.wait_until_again().unwrap_or_else(|error| panic!("after a kill at {stage}: {error}"));
     }
+}
+
+// Rule cluster-60.
+#[test]
+fn other_clusters_may_come_and_go_and_still_no_leftover_is_missed() {
+    let progress = Progress::new();
+    let (tested, other) = (name().unwrap(), Name::try_new("other").unwrap());
+    let _down = Down([tested.clone(), other.clone()]);
+    Cluster::down(tested.clone(), &progress).unwrap();
+    Cluster::down(other.clone(), &progress).unwrap();
+
+    let without = Leftovers::of(&tested).unwrap();
+    let cluster = up(&other, &one_node()).unwrap();
+    without.wait_until_again().unwrap();
+    let with = Leftovers::of(&tested).unwrap();
+    cluster.restart_kubelet("n1").unwrap();
+    cluster.kill_node("n1").unwrap();
+    with.wait_until_again().unwrap();
+
+    // A process without a name of ours, as a lost one could be.
+    let mut lost = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap();
+    let found = wait_for("the lost process", LIMIT, || match with.changes() {
+        Ok(changes) if changes.is_empty() => Err("nothing".to_owned()),
+        changes => changes.map_err(|error| error.to_string()),
+    });
+    lost.kill().unwrap();
+    lost.wait().unwrap();
+    let found = found.unwrap();
+    assert!(matches!(found.as_slice(), [one] if one.starts_with("new namespace net:")), "{found:?}");
+
+    Cluster::down(other, &progress).unwrap();
+    for before in [with, without] {
+        before.wait_until_again().unwrap();
+    }
+    // Of the tested cluster itself everything counts.
+    let before = Leftovers::of(&tested).unwrap();
+    up(&tested, &Spec { nodes: 0, ..Spec::default() }).unwrap();
+    let kinds = ["new namespace net:", "new namespace pid:", "new process ", "new cgroup ", "new state "];
+    let changes = before.changes().unwrap();
+    for kind in kinds {
+        assert!(changes.iter().any(|change| change.starts_with(kind)), "{kind} is missing in {changes:?}");
+    }
+    Cluster::down(tested, &progress).unwrap();
+    before.wait_until_again().unwrap();
 }
 
 // Rule cluster-5.
@@ -121,39 +163,5 @@ fn two_clusters_stand_side_by_side() {
     assert!(!seen.contains("only-left"), "{seen}");
     for name in names {
         Cluster::down(name, &progress).unwrap();
-    }
-}
-
-/// Runs `xtask cluster up` through `setpriv` with these options, from a folder that everyone may read.
-fn up_with(options: &[&str], folder: &Path) -> Outcome<Output> {
-    let program = folder.join("xtask");
-    fs::copy(xtask()?, &program)?;
-    for path in [folder, &program] {
-        fs::set_permissions(path, PermissionsExt::from_mode(0o777))?;
-    }
-    let mut command = Command::new("setpriv");
-    command.args(options).arg(program).args(["cluster", "up", "--name", "unprivileged"]);
-    command.env("XDG_STATE_HOME", folder.join("state")).env("STOWAGE_CACHE", folder.join("cache"));
-    Ok(command.stdin(Stdio::null()).output()?)
-}
-
-// Rule cluster-1.
-#[test]
-fn without_the_rights_nothing_is_started_and_the_cure_is_said() {
-    let cases: [(&[&str], &str, &str); 2] = [
-        (&["--reuid=65534", "--regid=65534", "--clear-groups"], "not as root", "sudo"),
-        (
-            &["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"],
-            "CAP_SYS_ADMIN",
-            "start that with this capability",
-        ),
-    ];
-    for (options, what, cure) in cases {
-        let folder = tempfile::tempdir().unwrap();
-        let output = up_with(options, folder.path()).unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success(), "{text}");
-        assert!(text.contains(what) && text.contains(cure), "{what} or {cure} is missing in: {text}");
-        assert!(!folder.path().join("state").exists(), "something was started");
     }
 }

@@ -1,6 +1,6 @@
 //! Three nodes that serve, are lost in every way, and come back.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use stowage_cluster::{Cluster, Fate, Image, Progress, wait_for};
@@ -174,6 +174,61 @@ fn pods_survive_a_restart_of_their_kubelet() {
     wait_for_answers(&cluster, "n2", &address, &["n1", "n2", "n3"]).unwrap();
     assert_eq!(pods(&cluster).unwrap(), before);
     delete(&cluster, "kubelet").unwrap();
+}
+
+/// Ends a daemon of a node, as an interrupted return would leave it: not there.
+fn end_daemon(cluster: &Cluster, node: &str, daemon: &str) -> Outcome {
+    let script = r#"for process in /proc/[0-9]*; do
+        test "$(cat "$process/comm")" = "$0" && kill -9 "${process#/proc/}"
+    done; exit 0"#;
+    let status = cluster.command_on(node, Path::new("sh"))?.args(["-c", script, daemon]).status()?;
+    assert!(status.success(), "{daemon} on {node}: {status}");
+    let gone = wait_for(&format!("the end of {daemon}"), LIMIT, || {
+        let machines = cluster.status().map_err(|error| error.to_string())?;
+        let daemons =
+            machines.into_iter().find(|machine| machine.name == node).map(|machine| machine.daemons);
+        let daemons = daemons.unwrap_or_default();
+        if daemons.iter().any(|name| name == daemon) { Err(format!("{daemons:?}")) } else { Ok(()) }
+    });
+    Ok(gone?)
+}
+
+// Rule cluster-62.
+#[test]
+fn a_return_that_failed_half_way_is_finished_by_the_next() {
+    let cluster = cluster().unwrap();
+    let address = deploy(&cluster, "halfway", 3).unwrap();
+    let broken = cluster.folder().path().join("images/broken.tar");
+    fs::write(&broken, "no archive").unwrap();
+    cluster.kill_node("n3").unwrap();
+    let error = cluster.return_node("n3").unwrap_err().to_string();
+    for part in ["images/broken.tar cannot be loaded on n3", "return the node again"] {
+        assert!(error.contains(part), "{part} is missing in: {error}");
+    }
+    fs::remove_file(&broken).unwrap();
+    cluster.return_node("n3").unwrap();
+    wait_for_answers(&cluster, "n3", &address, &["n1", "n2", "n3"]).unwrap();
+
+    // Without its proxy the node is Ready, and lost to Services.
+    end_daemon(&cluster, "n3", "kube-proxy").unwrap();
+    cluster.return_node("n3").unwrap();
+    let machines = cluster.status().unwrap();
+    let daemons = machines.into_iter().find(|machine| machine.name == "n3").map(|machine| machine.daemons);
+    assert_eq!(daemons.unwrap_or_default(), ["containerd", "kube-proxy", "kubelet"]);
+    wait_for_answers(&cluster, "n3", &address, &["n1", "n2", "n3"]).unwrap();
+    delete(&cluster, "halfway").unwrap();
+}
+
+// Rule cluster-62.
+#[test]
+fn an_image_that_no_node_can_read_is_not_kept_for_those_that_return() {
+    let cluster = cluster().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("unreadable.tar");
+    fs::write(&archive, "no archive").unwrap();
+    let error = cluster.load_image(&archive, &Progress::new()).unwrap_err().to_string();
+    assert!(error.contains("images import"), "{error}");
+    assert!(!cluster.folder().path().join("images/unreadable.tar").exists(), "it was kept");
 }
 
 #[test]
