@@ -22,7 +22,7 @@ use kube::{
     core::{ObjectMeta, Request, request},
 };
 use serde_json::json;
-use tracing::debug;
+use tracing::warn;
 
 use crate::Clock;
 
@@ -97,7 +97,7 @@ impl Recorder {
             Err(error) => Err(kube::Error::BuildRequest(error)),
         };
         if let Err(error) = sent {
-            debug!(%error, reason = subject.event.reason, "event not sent");
+            warn!(%error, reason = subject.event.reason, "event not sent");
             // The next one is a first one again: there may be nothing to count on.
             self.memory.lock().unwrap_or_else(PoisonError::into_inner).series.remove(&subject);
         }

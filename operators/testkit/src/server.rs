@@ -48,13 +48,23 @@ pub struct Logged {
     pub path: String,
     /// The code of the answer; 0 where none was sent.
     pub code: u16,
+    /// Whether it was carried out, though perhaps nobody was told.
+    pub done: bool,
     /// The body.
     pub body: Value,
 }
 
-/// The server. Clones are the same server.
+/// The server. Clones are the same server; when the last goes, the test fails if there was a request that is not answered.
 #[derive(Clone, Default)]
-pub struct ApiServer(Arc<Inner>);
+pub struct ApiServer(Arc<Held>);
+
+/// What tests hold. Clients hold only the connection: they live on in tasks, where nobody would see a panic.
+#[derive(Default)]
+struct Held(Connection);
+
+/// What clients hold.
+#[derive(Clone, Default)]
+struct Connection(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -95,7 +105,7 @@ impl ApiServer {
 
     /// A transport to this server.
     pub fn transport(&self) -> Client {
-        Client::new(self.clone(), "default")
+        Client::new(self.0.0.clone(), "default")
     }
 
     /// From now on the matching requests go wrong.
@@ -106,21 +116,21 @@ impl ApiServer {
     /// Somebody creates an object of kind `K`.
     pub fn create<K: Resource<DynamicType = ()>>(&self, object: Value) -> ObjectMeta {
         let created = self.state().store.create(&K::url_path(&(), None), object);
-        self.0.changed.notify_waiters();
+        self.changed();
         metadata(&answered(created))
     }
 
     /// Somebody changes the object, by a merge patch without precondition.
     pub fn change<K: Resource<DynamicType = ()>>(&self, name: &str, patch: &Value) -> ObjectMeta {
         let changed = self.state().store.patch(&K::url_path(&(), None), name, None, patch);
-        self.0.changed.notify_waiters();
+        self.changed();
         metadata(&answered(changed))
     }
 
     /// Somebody deletes the object.
     pub fn delete<K: Resource<DynamicType = ()>>(&self, name: &str) {
         let deleted = self.state().store.delete(&K::url_path(&(), None), name, None);
-        self.0.changed.notify_waiters();
+        self.changed();
         answered(deleted);
     }
 
@@ -142,8 +152,8 @@ impl ApiServer {
     /// Every write that was carried out so far, without events.
     pub fn writes(&self) -> Vec<Logged> {
         let mut writes = self.requests();
-        writes.retain(|Logged { verb, path, code, .. }| {
-            matches!(*verb, "create" | "patch" | "delete") && *code < 300 && !path.contains("/events")
+        writes.retain(|Logged { verb, path, done, .. }| {
+            matches!(*verb, "create" | "patch" | "delete") && *done && !path.contains("/events")
         });
         writes
     }
@@ -151,7 +161,7 @@ impl ApiServer {
     /// Ends every watch that is open.
     pub fn cut_watches(&self) {
         self.state().cuts += 1;
-        self.0.changed.notify_waiters();
+        self.changed();
     }
 
     /// Every watch that is open stays open and says nothing more.
@@ -165,9 +175,20 @@ impl ApiServer {
         state.expiry = Some((state.store.version(), expiry));
         state.cuts += 1;
         drop(state);
-        self.0.changed.notify_waiters();
+        self.changed();
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.0.state()
+    }
+
+    /// Wakes every watch.
+    fn changed(&self) {
+        self.0.0.0.changed.notify_waiters();
+    }
+}
+
+impl Connection {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,18 +196,21 @@ impl ApiServer {
     async fn answer(self, request: Request<Body>) -> Result<Answer, BoxError> {
         let call = Call::read(request).await?;
         let effect = self.effect(&call);
+        let carried_out = match effect {
+            Some(Effect::Lost | Effect::Hang | Effect::Refused(..)) => None,
+            Some(Effect::AnswerLost) | None => Some(self.carry_out(&call)),
+        };
+        let done = carried_out.as_ref().is_some_and(|answer| answer.status().is_success());
         let answer = match effect {
-            Some(Effect::Lost | Effect::Hang) => None,
+            Some(Effect::Lost | Effect::Hang | Effect::AnswerLost) => None,
             Some(Effect::Refused(code, message)) => {
                 Some(refused(&Refusal { code, message: message.to_owned() }))
             }
-            Some(Effect::AnswerLost) => {
-                drop(self.carry_out(&call));
-                None
-            }
-            None => Some(self.carry_out(&call)),
+            None => carried_out,
         };
-        self.record(call, answer.as_ref().map_or(0, |answer| answer.status().as_u16()));
+        let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+        let Call { verb, path, body, .. } = call;
+        self.state().log.push(Logged { verb, path, code, done, body });
         match (answer, effect) {
             (Some(answer), _) => Ok(answer),
             (None, Some(Effect::Hang)) => pending().await,
@@ -197,11 +221,6 @@ impl ApiServer {
     fn effect(&self, call: &Call) -> Option<Effect> {
         let mut state = self.state();
         state.faults.iter_mut().find_map(|fault| fault.hits(call.verb, &call.path))
-    }
-
-    fn record(&self, call: Call, code: u16) {
-        let Call { verb, path, body, .. } = call;
-        self.state().log.push(Logged { verb, path, code, body });
     }
 
     fn carry_out(&self, call: &Call) -> Answer {
@@ -248,9 +267,9 @@ impl State {
     }
 }
 
-impl Drop for State {
+impl Drop for Held {
     fn drop(&mut self) {
-        let unknown = std::mem::take(&mut self.unknown);
+        let unknown = std::mem::take(&mut self.0.state().unknown);
         assert!(
             std::thread::panicking() || unknown.is_empty(),
             "requests that the testkit does not answer: {unknown:?}"
@@ -258,7 +277,7 @@ impl Drop for State {
     }
 }
 
-impl Service<Request<Body>> for ApiServer {
+impl Service<Request<Body>> for Connection {
     type Response = Answer;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;

@@ -9,11 +9,11 @@ use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Answer, ApiServer, Expiry, refused, request::Call, store::Refusal};
+use super::{Answer, Connection, Expiry, refused, request::Call, store::Refusal};
 
 /// One open watch.
 struct Watch {
-    server: ApiServer,
+    server: Connection,
     collection: String,
     /// The version it has told of.
     told: u64,
@@ -23,7 +23,7 @@ struct Watch {
     ends: Instant,
 }
 
-impl ApiServer {
+impl Connection {
     pub(super) fn watch(&self, call: &Call) -> Answer {
         let state = self.state();
         let initial = call.value("sendInitialEvents") == Some("true");
