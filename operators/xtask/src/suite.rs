@@ -3,9 +3,10 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +14,11 @@ use stowage_cluster::Progress;
 
 use self::counts::{Counts, Skip};
 
+pub(crate) mod children;
 pub(crate) mod counts;
+
+/// How long a step may take: several times the longest there is, which is a build from nothing on a small machine.
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// What a step's output says about the tests in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,7 @@ pub(crate) struct Suite {
     progress: Progress,
     logs: PathBuf,
     start: Instant,
+    limit: Duration,
     steps: usize,
     counts: Counts,
     skips: Vec<Skip>,
@@ -47,6 +53,7 @@ impl Suite {
             progress,
             logs,
             start: Instant::now(),
+            limit: LIMIT,
             steps: 0,
             counts: Counts::default(),
             skips: Vec::new(),
@@ -60,7 +67,8 @@ impl Suite {
 
     /// Does `work` as a step. What it writes to the log is shown where it fails.
     ///
-    /// The suite goes on after a failure, so that one run shows all; an error is returned only where the log fails.
+    /// The suite goes on after a failure, so that one run shows all; an error is returned only where the log fails. When the
+    /// step's time is up the programs that it runs are killed, and it has failed.
     pub(crate) fn step(
         &mut self,
         name: &str,
@@ -70,7 +78,8 @@ impl Suite {
         self.steps += 1;
         let path = self.logs.join(format!("{:02}-{}.log", self.steps, name.replace([' ', '/'], "-")));
         let log = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        let outcome = self.progress.stage(name, |_| work(&log));
+        let outcome =
+            self.progress.stage(name, |_| children::within(self.limit, children::kill_all, || work(&log)));
         let output = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let output = String::from_utf8_lossy(&output);
         let (counts, skips) = match prints {
@@ -99,7 +108,7 @@ impl Suite {
         self.counts.skipped += 1;
     }
 
-    /// Ends the suite: in CI a skip whose name is not in `listed` is a failure.
+    /// Ends the suite: in CI a skip is a failure, unless its name begins with one in `listed`.
     pub(crate) fn end(mut self, listed: &[&str], ci: bool) -> Result<Counts> {
         if ci {
             let unlisted = counts::unlisted(&self.skips, listed);
@@ -125,6 +134,8 @@ pub(crate) fn finish(command: &mut Command, log: &File) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?)
+        // Its own, so that what it starts ends with it.
+        .process_group(0)
         .status()
         .with_context(|| format!("cannot start `{line}`"))?;
     ensure!(status.success(), "`{line}` ended with {status}");
@@ -133,6 +144,10 @@ pub(crate) fn finish(command: &mut Command, log: &File) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
+
+    use stowage_cluster::wait_for;
+
     use super::*;
 
     fn shell(script: &str) -> Command {
@@ -176,10 +191,41 @@ mod tests {
         assert_eq!(suite.counts, Counts { passed: 1, failed: 0, skipped: 0 });
     }
 
+    // Rule xtask-10.
+    #[test]
+    fn a_step_that_hangs_is_named_and_the_next_one_runs() {
+        // In a process of its own: all that the process has started is killed, also by other tests.
+        let part = "STOWAGE_XTASK_TEST_STEP";
+        if env::var_os(part).is_none() {
+            let mut this = Command::new(env::current_exe().unwrap());
+            this.args(["--exact", "suite::tests::a_step_that_hangs_is_named_and_the_next_one_runs"]);
+            let output = this.env(part, "1").output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains("--- patience: hung: it was not done in 1 s"), "{said}");
+            return;
+        }
+        let (dir, mut suite) = suite();
+        suite.limit = Duration::from_secs(1);
+        suite.run("patience", &mut shell("sleep 60 & echo $!; wait"), Prints::NoTests).unwrap();
+        let started = fs::read_to_string(dir.path().join("logs/01-patience.log")).unwrap();
+        let started = format!("/proc/{}/cmdline", started.trim());
+        // One that nobody has waited for has no command line any more.
+        wait_for("its end", Duration::from_secs(10), || match fs::read_to_string(&started) {
+            Ok(line) if !line.is_empty() => Err(line),
+            Ok(_) | Err(_) => Ok(()),
+        })
+        .unwrap();
+        let work = |_: &File| Ok(Command::new("sleep").arg("60").status().map(drop)?);
+        suite.step("by itself", Prints::NoTests, work).unwrap();
+        suite.run("next", &mut shell("true"), Prints::NoTests).unwrap();
+        assert_eq!(suite.end(&[], false).unwrap(), Counts { passed: 1, failed: 2, skipped: 0 });
+    }
+
     // Rule xtask-3.
     #[test]
     fn in_ci_a_skip_that_is_not_listed_fails_the_suite() {
-        let script = "echo 'test moon ... ignored, it is day'; \
+        let script = "echo 'test night::moon ... ignored, it is day'; \
                       echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out'";
         let skipped = || {
             let (dir, mut suite) = suite();
@@ -189,8 +235,14 @@ mod tests {
         let (_dir, by_hand) = skipped();
         assert_eq!(by_hand.end(&[], false).unwrap(), Counts { passed: 2, failed: 0, skipped: 1 });
         let (_dir, unlisted) = skipped();
-        assert_eq!(unlisted.end(&["sun"], true).unwrap(), Counts { passed: 2, failed: 1, skipped: 1 });
+        assert_eq!(
+            unlisted.end(&["sun", "moon"], true).unwrap(),
+            Counts { passed: 2, failed: 1, skipped: 1 }
+        );
         let (_dir, listed) = skipped();
-        assert_eq!(listed.end(&["moon"], true).unwrap(), Counts { passed: 3, failed: 0, skipped: 1 });
+        assert_eq!(
+            listed.end(&["sun", "night::"], true).unwrap(),
+            Counts { passed: 3, failed: 0, skipped: 1 }
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the whole suite, in the order in which a mistake is cheapest to find.
 
+mod charts;
 mod needed;
 mod programs;
 mod real;
@@ -20,15 +21,12 @@ use self::{
     programs::{Each, PROGRAMS, Program},
 };
 use crate::{
-    suite::Suite,
+    suite::{Suite, children},
     workspace::{Workspace, as_by_hand},
 };
 
 /// cargo-deny as crates.io has it.
 const CARGO_DENY: &str = "0.20.2";
-
-/// The tests that may be skipped in CI, by name. Each stands here with a why.
-const LISTED_SKIPS: &[&str] = &[];
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -57,6 +55,7 @@ impl TestArgs {
 pub(crate) fn run(args: &TestArgs, workspace: &Workspace) -> Result<ExitCode> {
     // Asked before anything is built: a rebuild moves the running program's file away.
     let places = Places::find(workspace.root())?;
+    children::end_with_us()?;
     let mut suite = Suite::begin(workspace.output("test"), Progress::new())?;
     for needed in NEEDED {
         needed.ensure(&places, &mut suite)?;
@@ -68,11 +67,17 @@ pub(crate) fn run(args: &TestArgs, workspace: &Workspace) -> Result<ExitCode> {
             suite.run(&name, &mut command, program.prints)?;
         }
     }
-    match args.foreign() {
-        None => real::on_own(workspace, &places, &mut suite)?,
-        Some(foreign) => real::on_foreign(workspace, &places, &foreign, &mut suite)?,
-    }
-    let counts = suite.end(LISTED_SKIPS, env::var_os("CI").is_some_and(|ci| ci == "true"))?;
+    let listed: &[&str] = match args.foreign() {
+        None => {
+            real::on_own(workspace, &places, &mut suite)?;
+            &[]
+        }
+        Some(foreign) => {
+            real::on_foreign(workspace, &places, &foreign, &mut suite)?;
+            &real::LEFT_OUT
+        }
+    };
+    let counts = suite.end(listed, env::var_os("CI").is_some_and(|ci| ci == "true"))?;
     // Alone on the last line: other programs read it.
     writeln!(io::stdout().lock(), "{counts}")?;
     Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

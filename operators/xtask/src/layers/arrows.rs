@@ -81,23 +81,24 @@ fn room(metadata: &Metadata, package: &Package) -> String {
 }
 
 /// Every import that the table does not have, and every crate that is not named as its folder.
-pub(crate) fn check(table: &[Room], imports: &[Imports]) -> Vec<String> {
+pub(crate) fn check(table: &'static [Room], imports: &[Imports]) -> Vec<String> {
     imports.iter().flat_map(|imports| check_one(table, imports)).collect()
 }
 
-fn check_one(table: &[Room], imports: &Imports) -> Vec<String> {
+fn check_one(table: &'static [Room], imports: &Imports) -> Vec<String> {
     let Imports { room: name, name: package, ours, outside, below } = imports;
     let mut findings = Vec::new();
     let folder = name.rsplit('/').next().unwrap_or(name);
     if *package != format!("stowage-{folder}") {
         findings.push(format!("{name}: its crate is named {package}, not stowage-{folder}"));
     }
-    let Some(room) = table.iter().find(|room| room.name == name) else {
+    let Some(room) = Room::find(table, name) else {
         findings.push(format!("{name}: the table of rooms does not have it"));
         return findings;
     };
     let arrow = |to: &String| format!("{name} must not import {to}");
-    findings.extend(ours.iter().filter(|to| !room.ours.contains(&to.as_str())).map(arrow));
+    let legal = room.imports();
+    findings.extend(ours.iter().filter(|to| !legal.contains(&to.as_str())).map(arrow));
     match room.outside {
         Outside::Pure(these) => {
             let legal = |to: &str| these.contains(&to) || EVERYWHERE.contains(&to);
@@ -115,9 +116,9 @@ fn check_one(table: &[Room], imports: &Imports) -> Vec<String> {
 }
 
 /// The table beside what was found.
-pub(crate) fn shown(table: &[Room], imports: &[Imports]) -> String {
+pub(crate) fn shown(table: &'static [Room], imports: &[Imports]) -> String {
     let rows = imports.iter().map(|found| {
-        let room = table.iter().find(|room| room.name == found.room);
+        let room = Room::find(table, &found.room);
         let pure = room.is_some_and(|room| matches!(room.outside, Outside::Pure(_)));
         let ours: Vec<_> = found.ours.iter().map(String::as_str).collect();
         [
@@ -125,7 +126,7 @@ pub(crate) fn shown(table: &[Room], imports: &[Imports]) -> String {
             if pure { "pure" } else { "" }.to_owned(),
             format!("{} direct, {} in all", found.outside.len(), found.below.len()),
             listed(&ours),
-            listed(room.map_or(&[], |room| room.ours)),
+            listed(&room.map_or_else(Vec::new, Room::imports)),
         ]
     });
     let head = ["room", "", "crates of others", "imports", "may import"].map(str::to_owned);
@@ -152,8 +153,8 @@ mod tests {
     use super::*;
 
     const TABLE: &[Room] = &[
-        Room { name: "moon", ours: &[], outside: Outside::Pure(&["jiff"]) },
-        Room { name: "sky/sun", ours: &["moon"], outside: Outside::AllBut(&["kube"]) },
+        Room { names: &["mercury", "moon"], ours: &[], outside: Outside::Pure(&["jiff"]) },
+        Room { names: &["sky/sun"], ours: &[&["mercury"], &["moon"]], outside: Outside::AllBut(&["kube"]) },
     ];
 
     fn imports(room: &str, ours: &[&str], outside: &[&str], below: &[&str]) -> Imports {
@@ -200,7 +201,7 @@ mod tests {
         let wanted = "\
 room           crates of others    imports  may import
 moon     pure  1 direct, 1 in all  -        -
-sky/sun        0 direct, 1 in all  moon     moon
+sky/sun        0 direct, 1 in all  moon     mercury moon
 ";
         assert_eq!(shown(TABLE, &found), wanted);
     }

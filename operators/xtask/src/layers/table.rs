@@ -2,13 +2,13 @@
 
 use self::Outside::{AllBut, Pure};
 
-/// A room of the house, and the arrows that may leave it.
+/// Rooms of the house that have the same arrows.
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// Its folder, without `operators/`.
-    pub(crate) name: &'static str,
-    /// The rooms that it may import.
-    pub(crate) ours: &'static [&'static str],
+    /// Their folders, without `operators/`.
+    pub(crate) names: &'static [&'static str],
+    /// The rooms that each may import.
+    pub(crate) ours: &'static [&'static [&'static str]],
     /// The crates of others.
     pub(crate) outside: Outside,
 }
@@ -32,58 +32,55 @@ pub(crate) const IMPURE: &[&str] =
 /// What the rooms that decide are written in: Kubernetes' own types, and time as a value.
 const DECIDES: Outside = Pure(&["jiff", "k8s-openapi", "kube-core"]);
 
+/// What each kind decides, a room each.
+const KINDS: &[&str] = &["nodepool", "scheduleprofile", "servicegroup", "securitygrouppolicy", "logconfig"];
+
 /// The table. An import that stands only in tests is no arrow, so `testkit` stands in one row: `simulate` is no product.
 pub(crate) const ROOMS: &[Room] = &[
     Room {
-        name: "api",
+        names: &["api"],
         ours: &[],
         outside: Pure(&["jiff", "k8s-openapi", "kube-core", "kube-derive", "schemars"]),
     },
-    Room { name: "cloud", ours: &["api"], outside: DECIDES },
-    Room { name: "nodepool", ours: &["api", "cloud"], outside: DECIDES },
-    Room { name: "scheduleprofile", ours: &["api", "cloud"], outside: DECIDES },
-    Room { name: "servicegroup", ours: &["api", "cloud"], outside: DECIDES },
-    Room { name: "securitygrouppolicy", ours: &["api", "cloud"], outside: DECIDES },
-    Room { name: "logconfig", ours: &["api", "cloud"], outside: DECIDES },
+    Room { names: &["cloud"], ours: &[&["api"]], outside: DECIDES },
+    Room { names: KINDS, ours: &[&["api", "cloud"]], outside: DECIDES },
     Room {
-        name: "admission",
-        ours: &["api", "cloud"],
+        names: &["admission"],
+        ours: &[&["api", "cloud"]],
         outside: Pure(&["jiff", "json-patch", "k8s-openapi", "kube-core"]),
     },
-    Room { name: "runtime", ours: &[], outside: AllBut(&[]) },
+    Room { names: &["runtime"], ours: &[], outside: AllBut(&[]) },
     Room {
-        name: "controllers",
-        ours: &[
-            "api",
-            "cloud",
-            "nodepool",
-            "scheduleprofile",
-            "servicegroup",
-            "securitygrouppolicy",
-            "logconfig",
-            "runtime",
-        ],
+        names: &["controllers"],
+        ours: &[&["api", "cloud", "runtime"], KINDS],
         outside: AllBut(&["kube", "kube-client"]),
     },
-    Room { name: "webhook", ours: &["api", "admission", "runtime"], outside: AllBut(&[]) },
-    Room { name: "manager", ours: &["controllers", "webhook", "runtime"], outside: AllBut(&[]) },
+    Room { names: &["webhook"], ours: &[&["api", "admission", "runtime"]], outside: AllBut(&[]) },
+    Room { names: &["manager"], ours: &[&["controllers", "webhook", "runtime"]], outside: AllBut(&[]) },
     Room {
-        name: "kubectl-stowage",
-        ours: &[
-            "api",
-            "cloud",
-            "nodepool",
-            "scheduleprofile",
-            "servicegroup",
-            "securitygrouppolicy",
-            "logconfig",
-            "admission",
-        ],
+        names: &["kubectl-stowage"],
+        ours: &[&["api", "cloud", "admission"], KINDS],
         outside: AllBut(&[]),
     },
-    Room { name: "testkit", ours: &["api", "runtime"], outside: AllBut(&[]) },
-    Room { name: "simulate", ours: &["testkit", "manager", "controllers", "webhook"], outside: AllBut(&[]) },
-    Room { name: "xtask", ours: &["api", "e2e/cluster"], outside: AllBut(&[]) },
-    Room { name: "e2e/cluster", ours: &[], outside: AllBut(&[]) },
-    Room { name: "e2e", ours: &["api", "e2e/cluster"], outside: AllBut(&[]) },
+    Room { names: &["testkit"], ours: &[&["api", "runtime"]], outside: AllBut(&[]) },
+    Room {
+        names: &["simulate"],
+        ours: &[&["testkit", "manager", "controllers", "webhook"]],
+        outside: AllBut(&[]),
+    },
+    Room { names: &["xtask"], ours: &[&["api", "e2e/cluster"]], outside: AllBut(&[]) },
+    Room { names: &["e2e/cluster"], ours: &[], outside: AllBut(&[]) },
+    Room { names: &["e2e"], ours: &[&["api", "e2e/cluster"]], outside: AllBut(&[]) },
 ];
+
+impl Room {
+    /// The row of a room.
+    pub(crate) fn find(table: &'static [Self], name: &str) -> Option<&'static Self> {
+        table.iter().find(|room| room.names.contains(&name))
+    }
+
+    /// The rooms that it may import.
+    pub(crate) fn imports(&self) -> Vec<&'static str> {
+        self.ours.concat()
+    }
+}

@@ -84,10 +84,10 @@ pub(crate) fn skips(output: &str, count: u64) -> Vec<Skip> {
     skips
 }
 
-/// The names of the skips that are not in `listed`.
+/// The names of the skips that begin with nothing in `listed`.
 pub(crate) fn unlisted(skips: &[Skip], listed: &[&str]) -> Vec<String> {
     let names = skips.iter().map(|skip| &skip.name);
-    names.filter(|name| !listed.contains(&name.as_str())).cloned().collect()
+    names.filter(|name| !listed.iter().any(|listed| name.starts_with(listed))).cloned().collect()
 }
 
 #[cfg(test)]

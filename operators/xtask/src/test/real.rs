@@ -1,20 +1,20 @@
 //! The part of the suite that needs a real cluster: the cluster's own tests, the charts, and the product through them.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsString, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use stowage_cluster::{
     Access, Built, Cluster, ETCD, HELM, Helm, KUBERNETES, KWOK, Kubectl, Name, Progress, Spec,
+    VIRTUAL_KUBELET,
 };
 
-use super::{Foreign, Places};
+use super::{
+    Foreign, Places,
+    charts::{self, Helms},
+};
 use crate::{
     cluster, image,
-    product::{Product, charts},
+    product::Product,
     static_build,
     suite::{Prints, Suite},
     workspace::Workspace,
@@ -26,11 +26,18 @@ const CLUSTER: &str = "test";
 /// Fake nodes beside the three real ones: tests count them.
 const FAKES: u32 = 5;
 
-/// The module of tests that need the project's own cluster.
+/// The module of tests that need the audit log or the nodes of the project's own cluster.
 const AUDITED: &str = "audited::";
 
+/// The package whose tests start, and break, clusters of their own.
+const CLUSTERS: &str = "stowage-cluster";
+
+/// What is left out on a user's cluster, by the beginning of its name. CI takes no other skip, and none on our own.
+pub(super) const LEFT_OUT: [&str; 2] = [AUDITED, CLUSTERS];
+
 /// The tests of the product, in this order: the later, the more they break.
-const PRODUCT_TESTS: [&str; 5] = ["node_pool", "manager", "losses", "uninstall", "aftermath"];
+const PRODUCT_TESTS: [&str; 7] =
+    ["node_pool", "manager", "rights", "unreadable", "losses", "uninstall", "aftermath"];
 
 /// Tests that run one at a time on a real cluster.
 #[derive(Clone, Copy)]
@@ -55,8 +62,8 @@ pub(super) fn on_own(workspace: &Workspace, places: &Places, suite: &mut Suite) 
         built = Some(build(workspace)?);
         Ok(())
     })?;
-    let Some((binaries, helm)) = built else { return Ok(()) };
-    check_charts(workspace, &helm, suite)?;
+    let Some((binaries, helms)) = built else { return Ok(()) };
+    charts::check(workspace, &helms, suite)?;
 
     let environment = vec![
         ("STOWAGE_CLUSTER", CLUSTER.into()),
@@ -64,7 +71,8 @@ pub(super) fn on_own(workspace: &Workspace, places: &Places, suite: &mut Suite) 
         ("STOWAGE_XTASK", places.xtask.clone().into_os_string()),
     ];
     let given = Given { places, environment };
-    given.run(&Tests { package: "stowage-cluster", target: "real", filter: &["lifecycle"] }, suite)?;
+    given
+        .run(&Tests { package: CLUSTERS, target: "real", filter: &["lifecycle", "virtual_nodes"] }, suite)?;
 
     let name = Name::try_new(CLUSTER)?;
     let mut running = None;
@@ -75,7 +83,7 @@ pub(super) fn on_own(workspace: &Workspace, places: &Places, suite: &mut Suite) 
         running = Some(cluster::up(&name, &spec, &Progress::new())?);
         Ok(())
     })?;
-    let ran = running.map(|running| on_cluster(workspace, &given, &running, &helm, suite));
+    let ran = running.map(|running| on_cluster(workspace, &given, &running, &helms.four, suite));
     suite.step("the cluster goes", Prints::NoTests, |_| Ok(Cluster::down(name, &Progress::new())?))?;
     ran.unwrap_or(Ok(()))
 }
@@ -110,44 +118,17 @@ pub(super) fn on_foreign(
             given.run(&tests, suite)?;
         }
     }
-    suite.skip("stowage-cluster", "its tests start, and break, clusters of their own");
+    suite.skip(CLUSTERS, "its tests start, and break, clusters of their own");
     suite.step("the product goes", Prints::NoTests, |_| product.remove())
 }
 
 /// Builds what the lane starts.
-fn build(workspace: &Workspace) -> Result<(PathBuf, Built)> {
+fn build(workspace: &Workspace) -> Result<(PathBuf, Helms)> {
     let progress = Progress::new();
-    for tool in [&KUBERNETES, &ETCD, &KWOK] {
+    for tool in [&KUBERNETES, &ETCD, &KWOK, &VIRTUAL_KUBELET] {
         tool.ensure(&progress)?;
     }
-    Ok((static_build::build(workspace, cluster::PACKAGE)?, HELM.ensure(&progress)?))
-}
-
-/// What Helm says of the charts without a cluster.
-fn check_charts(workspace: &Workspace, helm: &Built, suite: &mut Suite) -> Result<()> {
-    for chart in ["stowage-crds", "stowage"] {
-        let folder = charts(workspace).join(chart);
-        let mut lint = Command::new(helm.program("helm"));
-        suite.run(
-            &format!("lint chart {chart}"),
-            lint.args(["lint", "--strict"]).arg(&folder),
-            Prints::NoTests,
-        )?;
-        suite.step(&format!("render chart {chart} twice"), Prints::NoTests, |_| {
-            let render = || render(helm, &folder);
-            ensure!(render()? == render()?, "two renderings of {chart} differ");
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-fn render(helm: &Built, chart: &Path) -> Result<Vec<u8>> {
-    let mut template = Command::new(helm.program("helm"));
-    let output =
-        template.args(["template", "release-name"]).arg(chart).output().context("cannot start helm")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(output.stdout)
+    Ok((static_build::build(workspace, cluster::PACKAGE)?, Helms::ensure(&progress)?))
 }
 
 /// The product on the running cluster, and last what breaks nodes.
@@ -174,7 +155,10 @@ fn on_cluster(
             given.run(&Tests { package: "stowage-e2e", target, filter: &[] }, suite)?;
         }
     }
-    given.run(&Tests { package: "stowage-cluster", target: "real", filter: &["nodes"] }, suite)
+    given.run(
+        &Tests { package: CLUSTERS, target: "real", filter: &["nodes", "--skip", "virtual_nodes"] },
+        suite,
+    )
 }
 
 impl Given<'_> {
