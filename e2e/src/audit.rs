@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::Outcome;
+use crate::{NAMESPACE, Outcome};
 
 /// What the API server was asked since a moment.
 #[derive(Debug)]
@@ -93,6 +93,13 @@ impl Audit {
             .into_iter()
             .filter(|request| request.user == user && request.is_write())
             .collect())
+    }
+
+    /// What accounts of ours were forbidden so far.
+    pub fn forbidden(&self) -> Outcome<Vec<Request>> {
+        let ours = format!("system:serviceaccount:{NAMESPACE}:");
+        let denied = |request: &Request| request.code == 403 && request.user.starts_with(&ours);
+        Ok(self.requests()?.into_iter().filter(denied).collect())
     }
 
     /// What one user has changed so far. A write that lost to another one, and so was refused, has changed nothing.

@@ -1,9 +1,15 @@
 //! The cluster of the run.
 
-use std::{env, error::Error, path::PathBuf, time::Duration};
+use std::{
+    env,
+    error::Error,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use stowage_cluster::{Access, Cluster, HELM, Helm, KUBERNETES, Kubectl, Name, Progress, wait_for};
+use stowage_cluster::{Access, Cluster, HELM, HELM3, Helm, KUBERNETES, Kubectl, Name, Progress, wait_for};
 
 use crate::Audit;
 
@@ -29,6 +35,8 @@ pub struct Lab {
     pub kubectl: Kubectl,
     /// Helm, for the same cluster.
     pub helm: Helm,
+    /// The Helm before this one.
+    pub helm3: Helm,
     cluster: Option<Cluster>,
 }
 
@@ -38,14 +46,18 @@ impl Lab {
         let progress = Progress::new();
         if let Ok(context) = env::var("STOWAGE_CONTEXT") {
             let access = Access::Context(context);
-            let kubectl = Kubectl::new(&KUBERNETES.ensure(&progress)?, access.clone());
-            return Ok(Self { kubectl, helm: Helm::new(&HELM.ensure(&progress)?, access), cluster: None });
+            return Self::with(Kubectl::new(&KUBERNETES.ensure(&progress)?, access), None, &progress);
         }
         let name = env::var("STOWAGE_CLUSTER")
             .map_err(|error| format!("STOWAGE_CLUSTER: {error}; run these tests with `cargo xtask test`"))?;
         let cluster = Cluster::open(Name::try_new(&name)?)?;
-        let helm = Helm::new(&HELM.ensure(&progress)?, Access::Kubeconfig(cluster.kubeconfig()));
-        Ok(Self { kubectl: cluster.kubectl(), helm, cluster: Some(cluster) })
+        Self::with(cluster.kubectl(), Some(cluster), &progress)
+    }
+
+    fn with(kubectl: Kubectl, cluster: Option<Cluster>, progress: &Progress) -> Outcome<Self> {
+        let helm = Helm::new(&HELM.ensure(progress)?, kubectl.access().clone());
+        let helm3 = Helm::new(&HELM3.ensure(progress)?, kubectl.access().clone());
+        Ok(Self { kubectl, helm, helm3, cluster })
     }
 
     /// The project's own cluster: for what only it can do, as losing a node or showing its audit log.
@@ -78,6 +90,15 @@ impl Lab {
     /// Creates or changes an object.
     pub fn apply(&self, object: &Value) -> Outcome {
         Ok(self.kubectl.send("apply", object).map(drop)?)
+    }
+
+    /// Puts an object in the place of the one that is there, whatever that has become.
+    pub fn replace(&self, object: &Value) -> Outcome {
+        let mut object = object.clone();
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("resourceVersion");
+        }
+        Ok(self.kubectl.send("replace", &object).map(drop)?)
     }
 
     /// Deletes an object and waits until it is gone; one that is not there is success.
@@ -121,6 +142,43 @@ impl Lab {
         Ok(list.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
+    /// The node that the manager runs on, and the name of its pod.
+    pub fn manager_place(&self) -> Outcome<(String, String)> {
+        let pods = self.manager_pods()?;
+        let [pod] = pods.as_slice() else { return Err(format!("one manager is expected: {pods:?}").into()) };
+        let text = |path: &str| pod.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let place = (text("/spec/nodeName"), text("/metadata/name"));
+        place.0.zip(place.1).ok_or_else(|| format!("the manager is nowhere: {pod}").into())
+    }
+
+    /// The manager's metrics, as Prometheus reads them.
+    pub fn manager_metrics(&self) -> Outcome<String> {
+        let (_, pod) = self.manager_place()?;
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics");
+        Ok(self.kubectl.run(&["get", "--raw", &path])?)
+    }
+
+    /// The notes of the events with this reason about an object that has no namespace.
+    pub fn events(&self, reason: &str, object: &Value) -> Outcome<Vec<String>> {
+        let uid = object.pointer("/metadata/uid").ok_or("the object was never stored")?;
+        let list = self.kubectl.get(&["events.events.k8s.io", "--namespace", "default"])?;
+        let events = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let ours = events.iter().filter(|event| {
+            event.get("reason") == Some(&json!(reason)) && event.pointer("/regarding/uid") == Some(uid)
+        });
+        Ok(ours.filter_map(|event| Some(event.get("note")?.as_str()?.to_owned())).collect())
+    }
+
+    /// Runs the chart's own test; what its pod printed is in the error where it fails.
+    pub fn helm_test(&self) -> Outcome<String> {
+        let tested = self.helm.run(&["test", RELEASE, "--namespace", NAMESPACE, "--logs"]);
+        tested.map_err(|error| {
+            let pod = format!("{RELEASE}-check");
+            let log = self.kubectl.run(&["--namespace", NAMESPACE, "logs", &pod]);
+            format!("{error}\n{}", log.unwrap_or_else(|error| error.to_string())).into()
+        })
+    }
+
     /// The manager's log.
     pub fn manager_log(&self) -> Outcome<String> {
         Ok(self.kubectl.run(&[
@@ -138,6 +196,16 @@ impl Lab {
     }
 }
 
+/// Does `work`, and then `after` in any case: what a test takes from all others it gives back, whatever it finds.
+pub fn finally(work: impl FnOnce() -> Outcome, after: impl FnOnce() -> Outcome) -> Outcome {
+    let worked = catch_unwind(AssertUnwindSafe(work));
+    let ended = after();
+    match worked {
+        Ok(worked) => worked.and(ended),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
 fn is_ready(object: &Value) -> bool {
     crate::condition(object, "Ready").is_some_and(|ready| ready.get("status") == Some(&json!("True")))
 }
@@ -148,4 +216,25 @@ fn without_noise(object: &Value) -> Value {
         metadata.remove("managedFields");
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_finally_comes_after_success_failure_and_panic() {
+        let works: [fn() -> Outcome; 3] = [|| Ok(()), || Err("failure".into()), || panic!("panic")];
+        let ends = works.map(|work| {
+            let mut after = 0;
+            let counted = || {
+                after += 1;
+                Ok(())
+            };
+            let ended = catch_unwind(AssertUnwindSafe(|| finally(work, counted).is_ok()));
+            (ended.ok(), after)
+        });
+        assert_eq!(ends, [(Some(true), 1), (Some(false), 1), (None, 1)]);
+        assert_eq!(finally(|| Ok(()), || Err("late".into())).unwrap_err().to_string(), "late");
+    }
 }

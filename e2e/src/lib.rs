@@ -4,10 +4,14 @@
 
 mod audit;
 mod lab;
+mod machine;
 mod node;
 mod pool;
+mod right;
 
 pub use audit::{Audit, Request};
-pub use lab::{LIMIT, Lab, NAMESPACE, Outcome, RELEASE, SERVICE_ACCOUNT};
+pub use lab::{LIMIT, Lab, NAMESPACE, Outcome, RELEASE, SERVICE_ACCOUNT, finally};
+pub use machine::FrozenApi;
 pub use node::{Node, plain_node};
 pub use pool::{condition, is_settled, pool};
+pub use right::Right;
