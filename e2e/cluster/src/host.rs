@@ -165,6 +165,12 @@ impl Host {
         self.daemons().into_iter().find(|child| child.name == known).map(|child| child.process)
     }
 
+    /// Whether the daemon runs, by one look. Until it becomes the daemon, its process bears the name of its starter.
+    fn has_or_starts(&self, name: &str) -> bool {
+        let known = name.get(..15).unwrap_or(name);
+        self.daemons().iter().any(|child| child.name == known || child.name == STARTER)
+    }
+
     /// Asks a daemon to stop and waits until it has.
     pub(crate) fn stop_daemon(&self, name: &str) -> Result<()> {
         let Some(process) = self.daemon_named(name) else { return Ok(()) };
@@ -183,13 +189,13 @@ impl Host {
         mut look: impl FnMut() -> std::result::Result<(), String>,
     ) -> Result<()> {
         let log = self.folder.log(&self.name, daemon);
-        let mut ended = false;
+        let mut misses = 0;
         let waited = wait_for(what, limit, || {
-            // Until it becomes the daemon, its process bears the name of its starter.
-            ended = self.daemon_named(daemon).or_else(|| self.daemon_named(STARTER)).is_none();
+            misses = if self.has_or_starts(daemon) { 0 } else { misses + 1 };
             match look() {
                 Ok(()) => Ok(true),
-                Err(_) if ended => Ok(false),
+                // The kernel's list may lack a process while another one ends: once is no proof.
+                Err(_) if misses > 1 => Ok(false),
                 Err(seen) => Err(format!("{seen}; {}", log_tail(&log))),
             }
         })?;
