@@ -160,8 +160,8 @@ where
         let namespace = key.namespace.as_deref().unwrap_or_default();
         let span = info_span!("reconcile", controller = C::NAME, namespace, name = key.name, generation);
         async {
-            let outcome = self.outcome(&key, object.clone()).await;
-            self.settle(&key, object, outcome, started).await;
+            let outcome = self.outcome(&key, object).await;
+            self.settle(&key, outcome, started).await;
         }
         .instrument(span)
         .await;

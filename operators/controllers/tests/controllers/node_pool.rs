@@ -206,6 +206,19 @@ async fn a_missing_permission_is_named_in_the_condition_until_it_is_granted() {
 
 // Rule controllers-6.
 #[tokio::test(start_paused = true)]
+async fn a_missing_permission_is_told_by_the_first_attempt() {
+    let yard = Yard::new();
+    let message = r#"nodes "quay-1" is forbidden: User "a" cannot patch resource "nodes" in API group """#;
+    yard.server.inject(Fault::new("patch", "/nodes/quay-1", Effect::Refused(403, message)));
+    // The only node: no write to another one wakes the pool again.
+    yard.add_node("quay-1", &[("row", "a")]);
+    yard.add_pool("gantry", "a");
+    yard.start().await;
+    assert_eq!(yard.condition("gantry", "Ready").as_deref(), Some("False Forbidden"));
+}
+
+// Rule controllers-6.
+#[tokio::test(start_paused = true)]
 async fn a_conflict_leaves_no_trace_in_the_status() {
     let yard = Yard::new();
     yard.add_pool("gantry", "a");

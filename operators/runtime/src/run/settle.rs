@@ -36,13 +36,7 @@ where
     Whole<C::Object>: View<Kind = C::Object, Object = C::Object>,
 {
     /// Decides what comes next, and says it where users look.
-    pub(super) async fn settle(
-        &self,
-        key: &Key,
-        object: Option<Arc<C::Object>>,
-        outcome: Outcome,
-        started: Instant,
-    ) {
+    pub(super) async fn settle(&self, key: &Key, outcome: Outcome, started: Instant) {
         let took = started.elapsed();
         self.metrics.reconciles.seconds.with_label_values(&[C::NAME]).observe(took.as_secs_f64());
         match outcome {
@@ -52,18 +46,18 @@ where
             }
             Outcome::Done(action) => self.succeed(key, action, took),
             Outcome::Undecodable(undecodable) => {
-                self.settle_undecodable(key, object, undecodable, took).await;
+                self.settle_undecodable(key, undecodable, took).await;
             }
             Outcome::Panicked(words) => {
                 self.metrics.reconciles.panics.with_label_values(&[C::NAME]).inc();
                 self.retry(key, FAILURE);
-                self.tell(object, Some(Failure::Panicked), &words, took).await;
+                self.tell(key, Some(Failure::Panicked), &words, took).await;
             }
             Outcome::Failed(error) if error.class() == Class::Conflict => self.settle_conflict(key),
             Outcome::Failed(error) => {
                 let sentence = error.sentence();
                 let failure = self.settle_failure(key, error.class(), sentence.clone());
-                self.tell(object, failure, &sentence, took).await;
+                self.tell(key, failure, &sentence, took).await;
             }
         }
     }
@@ -105,13 +99,7 @@ where
         }
     }
 
-    async fn settle_undecodable(
-        &self,
-        key: &Key,
-        object: Option<Arc<C::Object>>,
-        undecodable: Undecodable,
-        took: Duration,
-    ) {
+    async fn settle_undecodable(&self, key: &Key, undecodable: Undecodable, took: Duration) {
         let Undecodable { error, uid, .. } = undecodable;
         self.reset(key);
         self.count(ReconcileResult::Error);
@@ -127,7 +115,7 @@ where
             format!("This version cannot read the object, its last readable state stays in force: {error}");
         let event = Event { severity: Severity::Warning, action: "Decode", reason: "DecodeFailed", note };
         self.recorder.publish(C::NAME, regarding, event).await;
-        self.tell(object, Some(Failure::Undecodable(error.clone())), &error, took).await;
+        self.tell(key, Some(Failure::Undecodable(error.clone())), &error, took).await;
     }
 
     /// Puts `key` back, later each time. Returns how often it has failed in a row.
@@ -152,14 +140,11 @@ where
     }
 
     /// Logs the failure and reports it in the object's status. An object that was never readable has none.
-    async fn tell(
-        &self,
-        object: Option<Arc<C::Object>>,
-        failure: Option<Failure>,
-        error: &str,
-        took: Duration,
-    ) {
+    async fn tell(&self, key: &Key, failure: Option<Failure>, error: &str, took: Duration) {
         log_failure(error, took);
+        // Not as the attempt has found it: the attempt has most often written its status, and what is decided on the
+        // state before would be refused.
+        let object = self.objects.get(key).map(|held| held.object);
         let (Some(object), Some(failure)) = (object, failure) else {
             return;
         };
@@ -168,7 +153,7 @@ where
             .await;
         match report {
             Ok(Ok(())) => {}
-            // The next attempt fails as this one did, and reports again.
+            // What the object has become wakes it, and the next attempt reports again.
             Ok(Err(error)) => log_unreported(&error.sentence()),
             Err(panic) => log_unreported(&words(panic.as_ref())),
         }
