@@ -14,6 +14,14 @@ pub enum ConditionType {
     Ready,
     /// Other pools hold nodes that this pool asks for. Present only while True.
     MembershipConflict,
+    /// An admission plugin refuses writes to nodes of the pool. Present only while True.
+    RejectedByProvider,
+    /// `PersistentVolumes` hold the zone that the pool gave to nodes. Present only while True.
+    ZonePinned,
+    /// A deletion waits until the nodes of the pool are empty. Present only while True.
+    Draining,
+    /// The start script stands in the machine templates of the pool. Present only while False.
+    BootstrapRendered,
     /// kstatus: work goes on, wait. Present only while True.
     Reconciling,
     /// kstatus: nothing will change until somebody acts. Present only while True.
@@ -40,7 +48,13 @@ pub enum Reason {
     InvalidSelection,
     /// `spec.labels` holds what cannot be a label, or too much.
     InvalidLabels,
-    /// `spec.labels` holds a key that a pool must not set.
+    /// `spec.annotations` holds what cannot be an annotation, or too much.
+    InvalidAnnotations,
+    /// `spec.taints` holds what cannot be a taint, or too much.
+    InvalidTaints,
+    /// What nodes read at their start, or the time for a drain, cannot be as the spec says.
+    InvalidSettings,
+    /// The spec has a key that a pool must not set.
     ReservedKey,
     /// The spec is not accepted, so nothing of it is carried out.
     NotAccepted,
@@ -50,8 +64,10 @@ pub enum Reason {
     Progressing,
     /// A write fails and is tried again.
     ProgressingWithRetry,
-    /// A permission is missing, or an admission plugin refuses a write.
+    /// A permission is missing.
     Forbidden,
+    /// An admission plugin refuses a write that is not to a node.
+    Denied,
     /// The API server calls a write invalid.
     WriteRejected,
     /// This version cannot read the object; its last readable state stays in force.
@@ -62,6 +78,18 @@ pub enum Reason {
     LedgerTooNew,
     /// Other pools hold nodes that this pool asks for.
     HeldByOtherPools,
+    /// An admission plugin refuses writes to nodes.
+    RejectedByProvider,
+    /// `PersistentVolumes` hold the zone of nodes.
+    PinnedByVolumes,
+    /// The pool is to be deleted, has nodes, and its policy is Refuse.
+    DeletionRefused,
+    /// Pods are still to leave the nodes.
+    Draining,
+    /// A `PodDisruptionBudget` does not let pods go yet.
+    EvictionBlocked,
+    /// Nothing in this version carries it out.
+    Unsupported,
 }
 
 /// What can go wrong with any object whatever its spec: the reasons that only a success ends.
@@ -69,8 +97,10 @@ pub enum Reason {
 pub enum Trouble {
     /// A write fails and is tried again.
     Failing,
-    /// A permission is missing, or an admission plugin refuses a write.
+    /// A permission is missing.
     Forbidden,
+    /// An admission plugin refuses a write.
+    Denied,
     /// The API server calls a write invalid.
     Rejected,
     /// This version cannot read the object.
@@ -99,6 +129,10 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::Ready => "Ready",
             Self::MembershipConflict => "MembershipConflict",
+            Self::RejectedByProvider => "RejectedByProvider",
+            Self::ZonePinned => "ZonePinned",
+            Self::Draining => "Draining",
+            Self::BootstrapRendered => "BootstrapRendered",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
         }
@@ -123,31 +157,42 @@ impl Reason {
             Self::InvalidName => "InvalidName",
             Self::InvalidSelection => "InvalidSelection",
             Self::InvalidLabels => "InvalidLabels",
+            Self::InvalidAnnotations => "InvalidAnnotations",
+            Self::InvalidTaints => "InvalidTaints",
+            Self::InvalidSettings => "InvalidSettings",
             Self::ReservedKey => "ReservedKey",
             Self::NotAccepted => "NotAccepted",
             Self::Applied => "Applied",
             Self::Progressing => "Progressing",
             Self::ProgressingWithRetry => "ProgressingWithRetry",
             Self::Forbidden => "Forbidden",
+            Self::Denied => "Denied",
             Self::WriteRejected => "WriteRejected",
             Self::Undecodable => "Undecodable",
             Self::InternalError => "InternalError",
             Self::LedgerTooNew => "LedgerTooNew",
             Self::HeldByOtherPools => "HeldByOtherPools",
+            Self::RejectedByProvider => "RejectedByProvider",
+            Self::PinnedByVolumes => "PinnedByVolumes",
+            Self::DeletionRefused => "DeletionRefused",
+            Self::Draining => "Draining",
+            Self::EvictionBlocked => "EvictionBlocked",
+            Self::Unsupported => "Unsupported",
         }
     }
 }
 
 impl Trouble {
     /// Every trouble.
-    pub const ALL: [Self; 5] =
-        [Self::Failing, Self::Forbidden, Self::Rejected, Self::Undecodable, Self::Panicked];
+    pub const ALL: [Self; 6] =
+        [Self::Failing, Self::Forbidden, Self::Denied, Self::Rejected, Self::Undecodable, Self::Panicked];
 
     /// The reason that says so.
     pub fn reason(self) -> Reason {
         match self {
             Self::Failing => Reason::ProgressingWithRetry,
             Self::Forbidden => Reason::Forbidden,
+            Self::Denied => Reason::Denied,
             Self::Rejected => Reason::WriteRejected,
             Self::Undecodable => Reason::Undecodable,
             Self::Panicked => Reason::InternalError,
@@ -158,7 +203,9 @@ impl Trouble {
     pub fn outlook(self) -> ConditionType {
         match self {
             Self::Failing => ConditionType::Reconciling,
-            Self::Forbidden | Self::Rejected | Self::Undecodable | Self::Panicked => ConditionType::Stalled,
+            Self::Forbidden | Self::Denied | Self::Rejected | Self::Undecodable | Self::Panicked => {
+                ConditionType::Stalled
+            }
         }
     }
 }

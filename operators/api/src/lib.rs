@@ -2,7 +2,8 @@
 //!
 //! Guarantees: nothing here decides about a cluster. Each kind is one module and one row in
 //! [`crds`]; its doc comments are what `kubectl explain` prints. Texts that have rules of their own
-//! ([`LabelKey`], [`LabelValue`], [`NodeName`]) are types that only a checked constructor makes.
+//! ([`LabelKey`], [`NodeName`], [`Duration`] and the like) are types that only a checked constructor
+//! makes.
 
 mod crd;
 mod rules;
@@ -17,5 +18,5 @@ pub mod reserved;
 pub use crate::{
     crd::crds,
     node_pool::{NodeCounts, NodePool, NodePoolSpec, NodePoolStatus, NodeSamples},
-    syntax::{LabelKey, LabelValue, NodeName, Syntax},
+    syntax::{Duration, LabelKey, LabelValue, NodeName, Quantity, Size, Syntax, Sysctl, Threshold},
 };

@@ -1,4 +1,4 @@
-//! Label keys that a pool must not set, because Kubernetes, a cloud or Stowage itself owns them.
+//! Keys that a pool must not set on a node, because Kubernetes, a cloud or Stowage itself owns them.
 //!
 //! One table, read twice: [`is_reserved`] checks with it, and the CEL rule of the CRD is written
 //! from it, so that the API server and the controller cannot disagree.
@@ -20,14 +20,16 @@ const OPEN_PREFIXES: [&str; 2] = ["node-role.kubernetes.io", "node-restriction.k
 /// Keys under a reserved domain that Kubernetes leaves to administrators.
 const OPEN_KEYS: [&str; 1] = ["node.kubernetes.io/exclude-from-external-load-balancers"];
 
-/// Reserved although its prefix is open: it decides where the control plane runs.
-const CONTROL_PLANE_ROLE: &str = "node-role.kubernetes.io/control-plane";
+/// Reserved although their prefix is open: they decide where the control plane runs. The second is the
+/// name of the first before Kubernetes 1.24, which older charts still tolerate.
+const CONTROL_PLANE_ROLES: [&str; 2] =
+    ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
 
-/// Whether a pool must not set the label `key`.
+/// Whether a pool must not set a label, annotation or taint under `key`.
 ///
 /// `key` is a label key by syntax; of other text the answer means nothing.
 pub fn is_reserved(key: &str) -> bool {
-    if INTRINSIC_KEYS.contains(&key) || key == CONTROL_PLANE_ROLE {
+    if INTRINSIC_KEYS.contains(&key) || CONTROL_PLANE_ROLES.contains(&key) {
         return true;
     }
     let Some((prefix, _)) = key.split_once('/') else { return false };
@@ -49,9 +51,10 @@ pub(crate) fn cel(key: &str) -> String {
     let is_one_of = |keys: &[&str]| or(keys.iter().map(|one| format!("{key} == '{one}'")).collect());
     let subdomains = or(DOMAINS.iter().map(|domain| format!("{key}.contains('.{domain}/')")).collect());
     format!(
-        "{intrinsic} || {key} == '{CONTROL_PLANE_ROLE}' || (({prefixes} || {domains} || {subdomains}) \
+        "{intrinsic} || {control_plane} || (({prefixes} || {domains} || {subdomains}) \
          && !({open_keys} || {open_prefixes}))",
         intrinsic = is_one_of(&INTRINSIC_KEYS),
+        control_plane = is_one_of(&CONTROL_PLANE_ROLES),
         prefixes = starts(&PREFIXES),
         domains = starts(&DOMAINS),
         open_keys = is_one_of(&OPEN_KEYS),

@@ -2,6 +2,8 @@
 
 pub mod node_pool;
 
+use std::net::IpAddr;
+
 use futures::future::BoxFuture;
 use stowage_runtime::{Error, Permission, Runtime};
 
@@ -13,9 +15,16 @@ pub struct Kind {
     /// What its code may do.
     pub permissions: &'static [Permission],
     /// Starts its watches and its loop.
-    pub start: fn(&Runtime),
+    pub start: fn(&Runtime, &Settings),
     /// Takes everything of the kind's from the cluster, for an uninstall. Bears that nothing is there.
     pub release: fn(&Runtime) -> BoxFuture<'static, Result<Released, Error>>,
+}
+
+/// What the installation says about the objects of every kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Address of the DNS cache on each node of a pool with `localDNS`.
+    pub local_dns: IpAddr,
 }
 
 /// What an uninstall has undone.

@@ -2,23 +2,24 @@
 //!
 //! observe (caches) -> validate, build (pure, crate `nodepool`) -> apply -> report.
 
+mod evacuation;
 mod release;
+mod report;
 mod watches;
+mod write;
 
 use std::sync::Arc;
 
-use stowage_api::{NodePool, NodePoolStatus, condition::Trouble, keys::NODEPOOL_FINALIZER};
-use stowage_nodepool::{
-    Desired, Rejection, build, cleanup,
-    status::{Outcome, accepted, rejected, troubled},
-    validate,
-};
+use stowage_api::{NodePool, condition::Trouble, keys::NODEPOOL_FINALIZER};
+use stowage_nodepool::{abandon, build, cleanup, settings::Site, status::troubled, validate};
 use stowage_runtime::{
-    Action, Applier, Cache, Class, Clock, Controller, Error, Event, Failure, Key, Permission, Scope,
-    Severity, Verb, Whole,
+    Action, Applier, Cache, Cleanup, Clock, Controller, Error, Failure, Key, Permission, Scope, Verb, Whole,
 };
 
-use self::watches::{Nodes, Observation, Rosters};
+use self::{
+    report::outlook,
+    watches::{Nodes, Rosters, SettingsMaps, Volumes},
+};
 use crate::Kind;
 
 /// The row of this kind in the list of all.
@@ -27,34 +28,38 @@ pub const KIND: Kind =
 
 /// Used by reconcile, cleanup and release.
 const PERMISSIONS: &[Permission] = &[
-    Permission {
-        scope: Scope::Cluster,
-        group: "",
-        resource: "nodes",
-        verbs: &[Verb::List, Verb::Watch, Verb::Patch],
-    },
+    in_cluster("", "nodes", &[Verb::List, Verb::Watch, Verb::Patch]),
     // The patch is for finalizers.
+    in_cluster("stowage.dev", "nodepools", &[Verb::List, Verb::Watch, Verb::Patch]),
+    in_cluster("stowage.dev", "nodepools/status", &[Verb::Patch]),
+    // The zones that volumes are bound to.
+    in_cluster("", "persistentvolumes", &[Verb::List, Verb::Watch]),
+    // For a drain.
+    in_cluster("", "pods", &[Verb::List]),
+    in_cluster("", "pods/eviction", &[Verb::Create]),
+    // What nodes read at their start. An apply that makes an object needs both create and patch.
     Permission {
-        scope: Scope::Cluster,
-        group: "stowage.dev",
-        resource: "nodepools",
-        verbs: &[Verb::List, Verb::Watch, Verb::Patch],
-    },
-    Permission {
-        scope: Scope::Cluster,
-        group: "stowage.dev",
-        resource: "nodepools/status",
-        verbs: &[Verb::Patch],
+        scope: Scope::Own(None),
+        group: "",
+        resource: "configmaps",
+        verbs: &[Verb::List, Verb::Watch, Verb::Create, Verb::Patch, Verb::Delete],
     },
 ];
+
+const fn in_cluster(group: &'static str, resource: &'static str, verbs: &'static [Verb]) -> Permission {
+    Permission { scope: Scope::Cluster, group, resource, verbs }
+}
 
 /// All that a reconcile may read or touch.
 pub struct Context {
     pools: Arc<Cache<Whole<NodePool>>>,
     nodes: Arc<Cache<Nodes>>,
+    volumes: Arc<Cache<Volumes>>,
+    settings: Arc<Cache<SettingsMaps>>,
     rosters: Rosters,
     applier: Applier,
     clock: Arc<dyn Clock>,
+    site: Site,
 }
 
 impl Controller for Context {
@@ -71,16 +76,24 @@ impl Controller for Context {
             Err(rejection) => return self.reject(&pool, &rejection, &observation).await,
         };
         let desired = build(&valid, &observation.observed);
-        let outcome = self.apply(&desired, &observation).await;
-        self.report(&pool, &desired, outcome).await
+        let applied = self.apply(&pool, &desired, &observation).await;
+        self.report(&pool, &desired, applied).await
     }
 
-    async fn cleanup(self: Arc<Self>, pool: Arc<NodePool>) -> Result<(), Error> {
-        self.let_go(&Key::of(&pool.metadata)).await
+    async fn cleanup(self: Arc<Self>, pool: Arc<NodePool>) -> Result<Cleanup, Error> {
+        let observation = self.observe();
+        let evacuation = self.evacuate(&pool, &observation).await?;
+        let desired = cleanup(&pool, &observation.observed, &evacuation.nodes);
+        let applied = self.apply_leave(&pool, &desired, &observation).await;
+        self.publish(&pool, evacuation.plan.losses(&applied.written.done)).await;
+        let action = self.report_leave(&pool, &desired, applied).await?;
+        Ok(outlook(&desired.standing.wait, action, evacuation.again))
     }
 
     async fn vanished(self: Arc<Self>, key: Key) -> Result<(), Error> {
-        self.let_go(&key).await
+        let observation = self.observe();
+        let applied = self.patch(&abandon(&key.name, &observation.observed), &observation).await;
+        applied.settled()
     }
 
     async fn report_failure(self: Arc<Self>, pool: Arc<NodePool>, failure: Failure) -> Result<(), Error> {
@@ -90,68 +103,10 @@ impl Controller for Context {
             }
             Failure::Panicked => (Trouble::Panicked, "The controller failed, see its log".to_owned()),
             Failure::Rejected(sentence) => (Trouble::Rejected, sentence),
+            Failure::Denied(sentence) => (Trouble::Denied, sentence),
             Failure::Forbidden(sentence) => (Trouble::Forbidden, sentence),
             Failure::Failing(sentence) => (Trouble::Failing, sentence),
         };
         self.set_status(&pool, &troubled(&pool, trouble, &message, self.clock.now())).await
-    }
-}
-
-impl Context {
-    async fn apply(&self, desired: &Desired, observation: &Observation) -> Result<(), Error> {
-        self.applier.patch_all(&self.nodes, observation.pin(&desired.patches)).await
-    }
-
-    async fn report(
-        &self,
-        pool: &NodePool,
-        desired: &Desired,
-        outcome: Result<(), Error>,
-    ) -> Result<Action, Error> {
-        let done = match &outcome {
-            Ok(()) => Outcome::Applied,
-            // The next try comes at once, and tells the users nothing of it.
-            Err(error) if error.class() == Class::Conflict => return outcome.map(|()| Action::AwaitChange),
-            Err(_) => Outcome::Pending,
-        };
-        let reported =
-            self.set_status(pool, &accepted(pool, &desired.standing, done, self.clock.now())).await;
-        outcome.and(reported)?;
-        self.publish(pool, desired).await;
-        Ok(Action::AwaitChange)
-    }
-
-    async fn reject(
-        &self,
-        pool: &NodePool,
-        rejection: &Rejection,
-        observation: &Observation,
-    ) -> Result<Action, Error> {
-        self.set_status(pool, &rejected(pool, rejection, &observation.observed, self.clock.now())).await?;
-        Ok(Action::AwaitChange)
-    }
-
-    async fn let_go(&self, key: &Key) -> Result<(), Error> {
-        let observation = self.observe();
-        self.apply(&cleanup(&key.name, &observation.observed), &observation).await
-    }
-
-    async fn set_status(&self, pool: &NodePool, status: &NodePoolStatus) -> Result<(), Error> {
-        self.applier.report(&self.pools, pool, status).await
-    }
-
-    /// Only what has changed something is worth an event.
-    async fn publish(&self, pool: &NodePool, desired: &Desired) {
-        let (written, rebased) = (desired.patches.len(), &desired.rebased);
-        if written > 0 {
-            let note = format!("Brought {written} nodes to what the pools ask for");
-            let event = Event { severity: Severity::Normal, action: "Apply", reason: "NodesUpdated", note };
-            self.applier.publish(pool, event).await;
-        }
-        if !rebased.is_empty() {
-            let note = format!("The ledger was unreadable and their live labels became the base: {rebased}");
-            let event = Event { severity: Severity::Warning, action: "Apply", reason: "LedgerRebuilt", note };
-            self.applier.publish(pool, event).await;
-        }
     }
 }

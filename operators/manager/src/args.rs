@@ -1,10 +1,11 @@
 //! The command line. Every option can also be given in the environment, as a chart does.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use stowage_runtime::{Key, LogFormat};
-use tracing::level_filters::LevelFilter;
+use stowage_runtime::{Key, LogLevel};
+
+use crate::config::LogFormat;
 
 /// Kubernetes controllers for node pools.
 #[derive(Debug, Parser)]
@@ -22,17 +23,35 @@ pub(crate) enum Command {
     Check(Process),
     /// Print the permissions that the controllers need, as YAML.
     Rbac,
+    /// Look at a configuration file without running anything.
+    #[command(subcommand)]
+    Config(Config),
     /// Take everything of Stowage's from nodes and objects. For an uninstall, with the controllers stopped.
     Release(Release),
     /// Print the version.
     Version,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check a file, and print it with every default; or say what is wrong with it.
+    Check {
+        /// File with an OperatorConfiguration.
+        file: PathBuf,
+    },
+    /// Print the JSON schema of the file.
+    Schema,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Run {
-    /// Where /healthz, /readyz and /metrics are served.
-    #[arg(long, env = "STOWAGE_LISTEN", default_value = "0.0.0.0:8080")]
+    /// Where /healthz, /readyz and /metrics are served. `[::]` is every address, of IPv4 as well, or alone where the
+    /// kernel has no IPv6.
+    #[arg(long, env = "STOWAGE_LISTEN", default_value = "[::]:8080")]
     pub(crate) listen: SocketAddr,
+    /// File with an OperatorConfiguration. By default all is as `stowage config check` prints it for an empty one.
+    #[arg(long, env = "STOWAGE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) process: Process,
 }
@@ -52,15 +71,22 @@ pub(crate) struct Release {
 /// What every command has that talks to the cluster.
 #[derive(Args, Debug)]
 pub(crate) struct Process {
-    /// Name of this pod, for events.
+    /// Name of this pod, for events and the Lease.
     #[arg(long, env = "POD_NAME", default_value = "stowage")]
     pub(crate) pod_name: String,
-    /// How log lines look.
-    #[arg(long, env = "STOWAGE_LOG_FORMAT", default_value = "json")]
-    pub(crate) log_format: Format,
-    /// Least level that is logged: error, warn, info, debug or trace.
-    #[arg(long, env = "STOWAGE_LOG_LEVEL", default_value = "info")]
-    pub(crate) log_level: LevelFilter,
+    /// UID of this pod, for the Lease. By default a random number.
+    #[arg(long, env = "POD_UID")]
+    pub(crate) pod_uid: Option<String>,
+    /// Namespace of the installation, where its Lease is. By default the one that the credentials name.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// How log lines look. Goes before the configuration file, and is json without either.
+    #[arg(long, env = "STOWAGE_LOG_FORMAT")]
+    pub(crate) log_format: Option<Format>,
+    /// Least level that is logged: error, warn, info, debug or trace; others for parts of the program after a comma, as
+    /// PART=LEVEL. Goes before the configuration file, and is info without either.
+    #[arg(long, env = "STOWAGE_LOG_LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

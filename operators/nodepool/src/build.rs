@@ -5,24 +5,23 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value};
-use stowage_api::NodeCounts;
-
 use crate::{
     ledger::Record,
-    names::Names,
     node::Node,
-    patch::patch,
+    patch::{Change, Patch, Zone, change},
+    pins::Pins,
     roster::{Candidate, Roster},
+    standing::Standing,
     validate::Valid,
 };
 
 /// What the caches hold.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    roster: Arc<Roster>,
+    pub(crate) roster: Arc<Roster>,
     /// In the order of their names: messages are the same for the same nodes.
-    nodes: Vec<Arc<Node>>,
+    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) pins: Pins,
 }
 
 /// What is to be written for one pool, and what is to be said about it.
@@ -30,26 +29,29 @@ pub struct Observed {
 pub struct Desired {
     /// For each node that has to change, by its name, one JSON merge patch. It is to be pinned to the resource
     /// version of the node that was observed.
-    pub patches: BTreeMap<String, Map<String, Value>>,
+    pub patches: BTreeMap<String, Patch>,
+    /// Those among them that do not only change, but come and go.
+    pub moves: BTreeMap<String, Move>,
     /// Nodes among them whose ledger could not be read: what it knew is lost, and the live values are the base.
-    pub rebased: Names,
+    pub rebased: BTreeSet<String>,
     /// Where the pool stands.
     pub standing: Standing,
 }
 
-/// Where a pool stands, for its status.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Standing {
-    /// Its nodes.
-    pub nodes: NodeCounts,
-    /// Those that are not ready.
-    pub not_ready: Names,
-    /// Nodes that it asks for and another pool has.
-    pub contested: Names,
-    /// Nodes that it gets as soon as a pool that is being deleted has handed them over.
-    pub awaited: Names,
-    /// Nodes that it must not touch, because a newer Stowage wrote their ledger.
-    pub blocked: Names,
+/// How a node comes to belong to another pool than before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Move {
+    /// It belonged to none, and now to this one.
+    Joined(String),
+    /// It belonged to this one, and now to none.
+    Left(String),
+    /// It goes from one to another.
+    Changed {
+        /// Where it comes from.
+        from: String,
+        /// Where it goes to.
+        to: String,
+    },
 }
 
 /// Whose business a node is, seen from one pool.
@@ -65,59 +67,67 @@ enum Claim {
 }
 
 impl Observed {
-    /// All pools and all nodes.
-    pub fn new(roster: Arc<Roster>, mut nodes: Vec<Arc<Node>>) -> Self {
+    /// All pools, all nodes, and what volumes are bound to.
+    pub fn new(roster: Arc<Roster>, mut nodes: Vec<Arc<Node>>, pins: Pins) -> Self {
         nodes.sort_by(|one, other| one.name().cmp(other.name()));
-        Self { roster, nodes }
+        Self { roster, nodes, pins }
     }
 }
 
 /// The writes that make the members of `pool`, and those that it has to let go, what they should be.
 pub fn build(pool: &Valid, observed: &Observed) -> Desired {
-    let Observed { roster, nodes } = observed;
+    let Observed { roster, nodes, pins } = observed;
     let keys = pool.selector_keys();
     let mut desired = Desired::default();
     for node in nodes {
         let candidate = roster.candidate(node, &keys);
         match claim(pool, roster, &candidate) {
-            Claim::Won => desired.join(&candidate, roster, pool),
+            Claim::Won => desired.join(&candidate, roster, pool, pins),
             Claim::Lost => desired.standing.contested.push(node.name()),
-            Claim::Over => desired.write(&candidate, None),
+            Claim::Over => desired.write(&candidate, None, pins),
             Claim::None => {}
         }
     }
     desired
 }
 
-/// The writes that free every node which the pool of this name holds: each goes back to what it was, or on to the
-/// pool that asks for it. Bears that nothing was ever done.
-pub fn cleanup(name: &str, observed: &Observed) -> Desired {
-    let Observed { roster, nodes } = observed;
+/// The writes that free every node which a pool holds of which nothing is left but the name. Bears that nothing was
+/// ever done.
+pub fn abandon(name: &str, observed: &Observed) -> Desired {
+    let Observed { roster, nodes, pins } = observed;
     let mut desired = Desired::default();
     for node in nodes {
         let candidate = roster.candidate(node, &BTreeSet::new());
+        if candidate.is_member_of(name) {
+            desired.standing.count(node);
+        }
         if candidate.is_held_by(name) {
-            desired.write(&candidate, roster.heir(&candidate, name));
+            desired.hand_over(&candidate, roster.heir(&candidate, name), pins);
         }
     }
     desired
 }
 
-/// The writes that take everything of ours from every node, whatever pools there are: for an uninstall.
+/// The writes that take everything of ours from every node, whatever pools and volumes there are: for an uninstall.
+/// `standing.pinned` names the nodes that lose a zone which a volume is bound to.
 pub fn release(observed: &Observed) -> Desired {
-    let roster = Roster::default();
+    let (roster, nothing) = (Roster::default(), Pins::default());
     let mut desired = Desired::default();
     for node in &observed.nodes {
-        desired.write(&roster.candidate(node, &BTreeSet::new()), None);
+        let candidate = roster.candidate(node, &BTreeSet::new());
+        if change(&candidate, None, &observed.pins).zone == Zone::Pinned {
+            desired.standing.pinned.push(node.name());
+        }
+        desired.write(&candidate, None, &nothing);
     }
     desired
 }
 
 /// Where a pool stands of which nothing but the name is certain: its nodes are those that it holds.
-pub(crate) fn held(name: &str, observed: &Observed) -> Standing {
+pub fn held(name: &str, observed: &Observed) -> Standing {
     let mut standing = Standing::default();
     for node in &observed.nodes {
-        if observed.roster.candidate(node, &BTreeSet::new()).is_held_by(name) {
+        if observed.roster.candidate(node, &BTreeSet::new()).is_member_of(name) {
             standing.count(node);
         }
     }
@@ -135,41 +145,59 @@ fn claim(pool: &Valid, roster: &Roster, candidate: &Candidate<'_>) -> Claim {
 }
 
 impl Desired {
-    fn join(&mut self, candidate: &Candidate<'_>, roster: &Roster, pool: &Valid) {
+    fn join(&mut self, candidate: &Candidate<'_>, roster: &Roster, pool: &Valid, pins: &Pins) {
         self.standing.count(candidate.node);
-        if roster.is_handed_over(candidate) {
-            self.standing.awaited.push(candidate.node.name());
-        } else {
-            self.write(candidate, Some(pool));
+        match roster.giver(candidate) {
+            Some(giver) => *self.standing.awaited.entry(giver.to_owned()).or_default() += 1,
+            None => self.write(candidate, Some(pool), pins),
+        }
+    }
+
+    /// Has a node that is not the pool's any more belong to `heir`, or to none. What the heir has to say about it is
+    /// not said here.
+    pub(crate) fn hand_over(&mut self, candidate: &Candidate<'_>, heir: Option<&Valid>, pins: &Pins) {
+        match heir {
+            Some(heir) => drop(self.bring(candidate, Some(heir), pins)),
+            None => self.write(candidate, None, pins),
+        }
+    }
+
+    /// Has the node belong to `pool`, or to none, and says so if it keeps a zone.
+    pub(crate) fn write(&mut self, candidate: &Candidate<'_>, pool: Option<&Valid>, pins: &Pins) {
+        if self.bring(candidate, pool, pins) == Zone::Pinned {
+            self.standing.pinned.push(candidate.node.name());
         }
     }
 
     /// Has the node belong to `pool`, or to none, unless it must not be touched.
-    fn write(&mut self, candidate: &Candidate<'_>, pool: Option<&Valid>) {
+    fn bring(&mut self, candidate: &Candidate<'_>, pool: Option<&Valid>, pins: &Pins) -> Zone {
         let name = candidate.node.name();
         match candidate.record {
-            Record::TooNew { .. } => return self.standing.blocked.push(name),
-            Record::Unreadable => self.rebased.push(name),
+            Record::TooNew { .. } => {
+                self.standing.blocked.push(name);
+                return Zone::Settled;
+            }
+            Record::Unreadable => drop(self.rebased.insert(name.to_owned())),
             Record::Absent | Record::Kept(_) => {}
         }
-        if let Some(patch) = patch(candidate, pool) {
-            self.patches.insert(name.to_owned(), patch);
-        }
+        let Change { patch, zone } = change(candidate, pool, pins);
+        let Some(patch) = patch else { return zone };
+        self.patches.insert(name.to_owned(), patch);
+        let moved = Move::between(candidate.member_of(), pool.map(Valid::name));
+        self.moves.extend(moved.map(|moved| (name.to_owned(), moved)));
+        zone
     }
 }
 
-impl Standing {
-    fn count(&mut self, node: &Node) {
-        let NodeCounts { total, ready, not_ready, unschedulable } = &mut self.nodes;
-        *total += 1;
-        if node.is_ready() {
-            *ready += 1;
-        } else {
-            *not_ready += 1;
-            self.not_ready.push(node.name());
-        }
-        if node.is_unschedulable() {
-            *unschedulable += 1;
+impl Move {
+    pub(crate) fn between(from: Option<&str>, to: Option<&str>) -> Option<Self> {
+        match (from, to) {
+            (None, Some(to)) => Some(Self::Joined(to.to_owned())),
+            (Some(from), None) => Some(Self::Left(from.to_owned())),
+            (Some(from), Some(to)) if from != to => {
+                Some(Self::Changed { from: from.to_owned(), to: to.to_owned() })
+            }
+            (Some(_), Some(_)) | (None, None) => None,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
-use stowage_api::{NodePool, keys::NODEPOOL_LEDGER_ANNOTATION};
+use stowage_api::{NodePool, keys::NODEPOOL_LEDGER_ANNOTATION, node_pool::DeletionPolicy};
 
-use crate::{Desired, Node, Observed, Roster, build, cleanup, validate};
+use crate::{Desired, Evacuations, Move, Node, Observed, Pins, Roster, build, cleanup, validate};
 
 /// A pool created `age` seconds after the epoch.
 pub(crate) fn pool(name: &str, age: i64, spec: &Value) -> NodePool {
@@ -22,10 +22,25 @@ pub(crate) fn pool(name: &str, age: i64, spec: &Value) -> NodePool {
     pool
 }
 
-/// The same pool on its way out.
-pub(crate) fn leaving(mut pool: NodePool) -> NodePool {
+/// The same pool on its way out, letting its nodes go.
+pub(crate) fn leaving(pool: NodePool) -> NodePool {
+    going(pool, DeletionPolicy::Release)
+}
+
+/// The same pool on its way out by this policy.
+pub(crate) fn going(mut pool: NodePool, policy: DeletionPolicy) -> NodePool {
     pool.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(1_000_000).unwrap()));
+    pool.spec.deletion_policy = policy;
     pool
+}
+
+/// Where a node comes from and goes to.
+pub(crate) fn ends(moved: &Move) -> (Option<&str>, Option<&str>) {
+    match moved {
+        Move::Joined(to) => (None, Some(to)),
+        Move::Left(from) => (Some(from), None),
+        Move::Changed { from, to } => (Some(from), Some(to)),
+    }
 }
 
 /// A ready node as the API server spells it.
@@ -46,26 +61,29 @@ pub(crate) fn with_ledger(mut node: Value, ledger: &str) -> Value {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cluster {
     pub(crate) pools: Vec<NodePool>,
+    pub(crate) pins: Pins,
+    pub(crate) evacuations: Evacuations,
     pub(crate) nodes: BTreeMap<String, Value>,
 }
 
 impl Cluster {
     pub(crate) fn new(pools: &[NodePool], nodes: &[Value]) -> Self {
         let named = |node: &Value| (node["metadata"]["name"].as_str().unwrap().to_owned(), node.clone());
-        Self { pools: pools.to_vec(), nodes: nodes.iter().map(named).collect() }
+        Self { pools: pools.to_vec(), nodes: nodes.iter().map(named).collect(), ..Self::default() }
     }
 
     pub(crate) fn observed(&self) -> Observed {
         // In the wrong order, as a cache might.
         let node = |node: &Value| Arc::new(serde_json::from_value::<Node>(node.clone()).unwrap());
-        Observed::new(Arc::new(Roster::new(&self.pools, [])), self.nodes.values().rev().map(node).collect())
+        let nodes = self.nodes.values().rev().map(node).collect();
+        Observed::new(Arc::new(Roster::new(&self.pools, [])), nodes, self.pins.clone())
     }
 
     /// What the pool of this name asks for; nothing where its spec is not accepted.
     pub(crate) fn desired(&self, name: &str) -> Desired {
         let pool = self.pools.iter().find(|pool| pool.metadata.name.as_deref() == Some(name)).unwrap();
         if pool.metadata.deletion_timestamp.is_some() {
-            return cleanup(name, &self.observed());
+            return cleanup(pool, &self.observed(), &self.evacuations);
         }
         validate(pool).map_or_else(|_| Desired::default(), |valid| build(&valid, &self.observed()))
     }
@@ -79,7 +97,7 @@ impl Cluster {
 
     pub(crate) fn apply(&mut self, desired: &Desired) {
         for (name, patch) in &desired.patches {
-            json_patch::merge(self.nodes.get_mut(name).unwrap(), &Value::Object(patch.clone()));
+            json_patch::merge(self.nodes.get_mut(name).unwrap(), &Value::Object(patch.object()));
         }
     }
 
@@ -90,8 +108,12 @@ impl Cluster {
 
     /// Sets a label by hand, or takes it away.
     pub(crate) fn edit(&mut self, node: &str, key: &str, value: Option<&str>) {
-        let patch = json!({ "metadata": { "labels": { key: value } } });
-        json_patch::merge(self.nodes.get_mut(node).unwrap(), &patch);
+        self.patch(node, &json!({ "metadata": { "labels": { key: value } } }));
+    }
+
+    /// Changes a node by hand.
+    pub(crate) fn patch(&mut self, node: &str, patch: &Value) {
+        json_patch::merge(self.nodes.get_mut(node).unwrap(), patch);
     }
 
     pub(crate) fn labels(&self, node: &str) -> Value {

@@ -25,7 +25,8 @@ impl Names {
         self.count
     }
 
-    /// The first names: at most 10, and at most 256 bytes.
+    /// The first names: at most 10, and at most 256 bytes. One that is longer alone is cut, so that there always is
+    /// one.
     pub fn first(&self) -> &[String] {
         &self.first
     }
@@ -34,10 +35,22 @@ impl Names {
     pub(crate) fn push(&mut self, name: &str) {
         let bytes: usize = self.first.iter().map(String::len).sum();
         // Without a gap: once a name has not fitted, no later one is shown.
-        if self.first.len() == self.count && self.count < SAMPLE_LIMIT && bytes + name.len() <= BYTES_LIMIT {
+        let fits = self.count < SAMPLE_LIMIT && bytes + name.len() <= BYTES_LIMIT;
+        if self.count == 0 {
+            self.first.push(shortened(name));
+        } else if fits && self.first.len() == self.count {
             self.first.push(name.to_owned());
         }
         self.count += 1;
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Names {
+    /// They come in the order of their names.
+    fn from_iter<T: IntoIterator<Item = &'a str>>(names: T) -> Self {
+        let mut all = Self::default();
+        names.into_iter().for_each(|name| all.push(name));
+        all
     }
 }
 
@@ -50,6 +63,23 @@ impl fmt::Display for Names {
             more => write!(f, " and {more} more"),
         }
     }
+}
+
+/// `name` in the room for all.
+fn shortened(name: &str) -> String {
+    const MORE: &str = "...";
+    if name.len() <= BYTES_LIMIT {
+        return name.to_owned();
+    }
+    let ends = name.char_indices().map(|(start, sign)| start + sign.len_utf8());
+    let fitting = ends.take_while(|end| *end + MORE.len() <= BYTES_LIMIT).count();
+    name.chars().take(fitting).chain(MORE.chars()).collect()
+}
+
+/// `1 node`, `2 nodes`
+pub(crate) fn counted<N: Copy + fmt::Display + From<u8> + PartialEq>(count: N, thing: &str) -> String {
+    let ending = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {thing}{ending}")
 }
 
 #[cfg(test)]

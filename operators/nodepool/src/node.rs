@@ -1,10 +1,16 @@
 //! What a NodePool reads of a Node, and nothing more of it.
 
-use std::collections::BTreeMap;
+mod pairs;
+mod wire;
 
 use serde::Deserialize;
 
-use crate::ledger::Record;
+pub(crate) use self::pairs::Pairs;
+use self::wire::Wire;
+use crate::{ledger::Record, taints::Taints};
+
+/// What a cordon is as a value: there or not.
+pub(crate) const CORDONED: &str = "true";
 
 /// A Node as the caches keep it: decoded straight from the API server's JSON, a few hundred bytes.
 ///
@@ -14,21 +20,28 @@ use crate::ledger::Record;
 #[serde(from = "Wire")]
 pub struct Node {
     name: Box<str>,
-    labels: Labels,
+    uid: Option<Box<str>>,
+    labels: Pairs,
+    /// Without those under reserved keys, which no pool may set: they are the long ones, and those that change.
+    annotations: Pairs,
     ledger: Option<Box<str>>,
+    /// The list as JSON, because every field of it has to be sent back.
+    taints: Box<str>,
+    capacity: Pairs,
+    allocatable: Pairs,
     ready: bool,
     unschedulable: bool,
 }
-
-/// Labels in one allocation, as Kubernetes prints them: `key=value,key=value`. Neither sign can occur in
-/// a key or value. A map of the same labels takes several times the room.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Labels(Box<str>);
 
 impl Node {
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The UID.
+    pub fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
     }
 
     /// The value of one label.
@@ -46,6 +59,30 @@ impl Node {
         self.unschedulable
     }
 
+    /// The value of one annotation that a pool may set.
+    pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key)
+    }
+
+    pub(crate) fn taints(&self) -> Taints {
+        Taints::read(&self.taints)
+    }
+
+    /// The cordon as a value.
+    pub(crate) fn cordon(&self) -> Option<&str> {
+        self.unschedulable.then_some(CORDONED)
+    }
+
+    /// All that the node has, by resource.
+    pub(crate) fn capacity(&self) -> &Pairs {
+        &self.capacity
+    }
+
+    /// What the node has for pods, by resource.
+    pub(crate) fn allocatable(&self) -> &Pairs {
+        &self.allocatable
+    }
+
     /// What pools have written on it.
     pub(crate) fn record(&self) -> Record {
         Record::read(self.ledger.as_deref())
@@ -54,80 +91,6 @@ impl Node {
     /// Whether it has a ledger, readable or not.
     pub(crate) fn has_ledger(&self) -> bool {
         self.ledger.is_some()
-    }
-}
-
-impl Labels {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .split(',')
-            .filter_map(|label| label.split_once('='))
-            .find(|(name, _)| *name == key)
-            .map(|(_, value)| value)
-    }
-}
-
-impl FromIterator<(String, String)> for Labels {
-    fn from_iter<T: IntoIterator<Item = (String, String)>>(labels: T) -> Self {
-        let labels: Vec<String> = labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-        Self(labels.join(",").into())
-    }
-}
-
-/// A Node as the API server spells it; whatever is not named here is skipped while reading.
-#[derive(Deserialize)]
-struct Wire {
-    metadata: WireMetadata,
-    #[serde(default)]
-    spec: WireSpec,
-    #[serde(default)]
-    status: WireStatus,
-}
-
-#[derive(Deserialize)]
-struct WireMetadata {
-    name: String,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<WireAnnotations>,
-}
-
-#[derive(Deserialize)]
-struct WireAnnotations {
-    #[serde(rename = "stowage.dev/nodepool-ledger")]
-    ledger: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-struct WireSpec {
-    unschedulable: Option<bool>,
-}
-
-#[derive(Default, Deserialize)]
-struct WireStatus {
-    conditions: Option<Vec<WireCondition>>,
-}
-
-#[derive(Deserialize)]
-struct WireCondition {
-    #[serde(rename = "type")]
-    type_: String,
-    status: String,
-}
-
-impl From<Wire> for Node {
-    fn from(wire: Wire) -> Self {
-        let Wire { metadata, spec, status } = wire;
-        let WireMetadata { name, labels, annotations } = metadata;
-        let conditions = status.conditions.unwrap_or_default();
-        Self {
-            name: name.into(),
-            labels: labels.unwrap_or_default().into_iter().collect(),
-            ledger: annotations.and_then(|annotations| annotations.ledger).map(Into::into),
-            ready: conditions
-                .iter()
-                .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
-            unschedulable: spec.unschedulable.unwrap_or_default(),
-        }
     }
 }
 

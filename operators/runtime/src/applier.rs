@@ -3,36 +3,51 @@
 //! A write names the state it was decided on, so a late or doubled one fails instead of undoing what came after.
 //! What the API server answers goes into the cache at once, so the next reconcile does not decide on the past.
 
+mod child;
+mod denials;
+mod evict;
+mod limit;
+mod load;
+mod many;
+
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
 use kube::{
     Client, Resource,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, ValidationDirective},
-    core::{ObjectList, Request, object::HasStatus},
+    api::{DeleteParams, Patch, PatchParams, Preconditions, ValidationDirective},
+    core::{Request, object::HasStatus},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
+use self::denials::{Fingerprint, Target};
+pub use self::{denials::AFTER_DENIAL, evict::Evicted, limit::WriteLimit, many::Outcomes};
+pub(crate) use self::{denials::Denials, limit::Bucket};
 use crate::{
-    Cache, Error, Held, Key, Operation, Verb, View, Whole,
+    Cache, Class, Error, Held, Key, Operation, Verb, View, Whole,
     cache::{Audience, Decoded},
-    events::Recorder,
+    clock,
+    events::{Recorder, regarding},
     metrics::{Metrics, WriteResult},
 };
-
-/// Enough to keep an API server busy that takes 30 ms for one, and no more than it gives one client at once.
-const WRITES_IN_FLIGHT: usize = 16;
-/// A page of `list`: small in memory, few requests.
-const PAGE_SIZE: u32 = 100;
 
 /// Writes in the name of one controller.
 #[derive(Clone)]
 pub struct Applier {
-    client: Client,
     controller: &'static str,
-    metrics: Metrics,
-    recorder: Arc<Recorder>,
+    shared: Shared,
+}
+
+/// What all that write have in common.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) metrics: Metrics,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) bucket: Arc<Bucket>,
+    pub(crate) denials: Arc<Denials>,
+    pub(crate) stop: CancellationToken,
 }
 
 /// A JSON merge patch, and the state of the object that it was decided on.
@@ -51,18 +66,22 @@ pub struct Decided<T> {
 pub enum Written {
     /// The API server has it.
     Done,
+    /// It was so already, and nothing was sent.
+    Unchanged,
     /// The object is no longer there: nothing is left to write.
     Gone,
 }
 
+/// A request that writes, and what it is known by if it is refused.
+struct Write {
+    target: Target,
+    written: Fingerprint,
+    request: Built,
+}
+
 impl Applier {
-    pub(crate) fn new(
-        client: Client,
-        controller: &'static str,
-        metrics: Metrics,
-        recorder: Arc<Recorder>,
-    ) -> Self {
-        Self { client, controller, metrics, recorder }
+    pub(crate) fn new(controller: &'static str, shared: Shared) -> Self {
+        Self { controller, shared }
     }
 
     /// Sends one patch. A newer state than the one it was decided on makes it a conflict.
@@ -72,25 +91,12 @@ impl Applier {
         decided: Decided<V::Object>,
     ) -> Result<Written, Error> {
         let Decided { key, on, patch } = decided;
+        let written = fingerprint(&patch);
         let patch = pinned(patch, &on.version);
         let request = objects::<V::Kind>(&key).patch(&key.name, &self.parameters(), &Patch::Merge(patch));
-        self.write(cache, Operation::one::<V::Kind>(Verb::Patch, key), request, Audience::Readers).await
-    }
-
-    /// Sends many patches, several at once. Each is tried, whatever becomes of the others; of the errors, the one
-    /// that wants the earliest try is returned, so that none waits for longer than it would alone.
-    pub async fn patch_all<V: View>(
-        &self,
-        cache: &Cache<V>,
-        decided: Vec<Decided<V::Object>>,
-    ) -> Result<(), Error> {
-        let writes = stream::iter(decided.into_iter().map(|decided| self.patch(cache, decided)));
-        let errors = writes.buffered(WRITES_IN_FLIGHT).filter_map(async |result| result.err());
-        let worst = errors.fold(None, async |worst: Option<Error>, error| match worst {
-            Some(worst) if worst.class() >= error.class() => Some(worst),
-            _ => Some(error),
-        });
-        worst.await.map_or(Ok(()), Err)
+        let target =
+            Target { operation: Operation::one::<V::Kind>(Verb::Patch, key), uid: on.uid.to_string() };
+        self.write(cache, Write { target, written, request }, Audience::Readers).await
     }
 
     /// Brings the status of `object` to `status`; sends only what differs, and nothing where nothing does.
@@ -115,10 +121,12 @@ impl Applier {
             return Ok(());
         };
         let version = object.meta().resource_version.as_deref().unwrap_or_default();
-        let patch = pinned(Map::from_iter([("status".to_owned(), difference)]), version);
-        let patch = Patch::Merge(patch);
+        let patch = Map::from_iter([("status".to_owned(), difference)]);
+        let written = fingerprint(&patch);
+        let patch = Patch::Merge(pinned(patch, version));
         let request = objects::<K>(&key).patch_subresource("status", &key.name, &self.parameters(), &patch);
-        self.write(cache, operation, request, Audience::Nobody).await.map(drop)
+        let target = Target { operation, uid: uid(object) };
+        self.write(cache, Write { target, written, request }, Audience::Nobody).await.map(drop)
     }
 
     /// Deletes one object if it still is the one with this UID. Gone already is success.
@@ -130,45 +138,31 @@ impl Applier {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let operation = Operation::one::<K>(Verb::Delete, key.clone());
-        match self.send(&operation, objects::<K>(key).delete(&key.name, &parameters)).await {
-            Ok(_) => Ok(self.done(&operation, Written::Done)),
-            // 409: another object has taken the name, so ours is gone.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
-                Ok(self.done(&operation, Written::Gone))
-            }
-            Err(error) => Err(self.failed(operation, error)),
+        let request = objects::<K>(key).delete(&key.name, &parameters);
+        let target = Target { operation, uid: uid.to_owned() };
+        match self.carry_out(Write { target, written: Fingerprint::of(""), request }).await {
+            Ok(Some(_)) => Ok(Written::Done),
+            // A conflict: another object has taken the name, so ours is gone.
+            Ok(None) => Ok(Written::Gone),
+            Err(error) if error.class() == Class::Conflict => Ok(Written::Gone),
+            Err(error) => Err(error),
         }
-    }
-
-    /// Reads all objects once, page by page: for a command that does its work and ends. A resource that the API
-    /// server does not know has no objects.
-    pub async fn load<V: View>(&self) -> Result<Cache<V>, Error> {
-        let cache = Cache::new(self.metrics.clone());
-        let mut parameters = ListParams::default().limit(PAGE_SIZE);
-        let operation = Operation::all::<V::Kind>(Verb::List);
-        cache.apply(kube::runtime::watcher::Event::Init);
-        loop {
-            let request = Request::new(V::Kind::url_path(&(), None)).list(&parameters);
-            let page: ObjectList<Decoded<V>> = match self.send(&operation, request).await {
-                Err(error) if Error::is_gone(&error) => break,
-                answer => Self::decoded(operation.clone(), answer)?,
-            };
-            for decoded in page.items {
-                cache.apply(kube::runtime::watcher::Event::InitApply(decoded));
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => parameters.continue_token = Some(token),
-                None => break,
-            }
-        }
-        cache.apply(kube::runtime::watcher::Event::InitDone);
-        Ok(cache)
     }
 
     /// Tells the users of `object` what has happened to it. An event that cannot be sent is logged, never retried:
     /// events are a help for people, the truth is in the status.
     pub async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, event: crate::Event) {
-        self.recorder.publish(self.controller, object.object_ref(&()), event).await;
+        self.shared.recorder.publish(self.controller, object.object_ref(&()), event).await;
+    }
+
+    /// The same about an object that is known by name and UID only.
+    pub async fn publish_about<K: Resource<DynamicType = ()>>(
+        &self,
+        key: &Key,
+        uid: &str,
+        event: crate::Event,
+    ) {
+        self.shared.recorder.publish(self.controller, regarding::<K>(key, uid), event).await;
     }
 
     /// Sets the finalizers of `object`.
@@ -184,42 +178,90 @@ impl Applier {
     {
         let key = Key::of(object.meta());
         let version = object.meta().resource_version.as_deref().unwrap_or_default();
-        let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-        let request = objects::<K>(&key).patch(&key.name, &self.parameters(), &Patch::Merge(patch));
-        self.write(cache, Operation::one::<K>(Verb::Patch, key), request, Audience::Nobody).await
+        let patch = Map::from_iter([("metadata".to_owned(), json!({"finalizers": finalizers}))]);
+        let written = fingerprint(&patch);
+        let patch = Patch::Merge(pinned(patch, version));
+        let request = objects::<K>(&key).patch(&key.name, &self.parameters(), &patch);
+        let target = Target { operation: Operation::one::<K>(Verb::Patch, key), uid: uid(object) };
+        self.write(cache, Write { target, written, request }, Audience::Nobody).await
+    }
+
+    /// The namespace that this process runs in.
+    pub(crate) fn namespace(&self) -> &str {
+        self.shared.client.default_namespace()
     }
 
     pub(crate) fn parameters(&self) -> PatchParams {
         PatchParams {
-            field_manager: Some(format!("stowage/{}", self.controller)),
+            field_manager: Some(self.field_manager()),
             field_validation: Some(ValidationDirective::Strict),
             ..PatchParams::default()
         }
     }
 
+    fn field_manager(&self) -> String {
+        format!("stowage/{}", self.controller)
+    }
+
+    /// A write to an object that is there, or need not be written.
     async fn write<V: View>(
         &self,
         cache: &Cache<V>,
-        operation: Operation,
-        request: Built,
+        write: Write,
         audience: Audience,
     ) -> Result<Written, Error> {
-        match self.send(&operation, request).await {
+        let Some(text) = self.carry_out(write).await? else {
+            return Ok(Written::Gone);
+        };
+        Self::learn(cache, &text, audience);
+        Ok(Written::Done)
+    }
+
+    /// Puts an answer into the cache. One that does not decode is no failure of the write; the stream will bring the
+    /// object.
+    fn learn<V: View>(cache: &Cache<V>, text: &str, audience: Audience) {
+        if let Ok(decoded) = Decoded::read(text) {
+            cache.learn(decoded, audience);
+        }
+    }
+
+    /// Sends a write in its turn, unless the same was refused a moment ago. Absent where the object is gone.
+    async fn carry_out(&self, write: Write) -> Result<Option<String>, Error> {
+        let Write { target, written, request } = write;
+        if let Some(answer) = self.shared.denials.standing(&target, written, clock::instant()) {
+            self.wrote(&target.operation, WriteResult::KeptBack);
+            return Err(Error::new(target.operation, kube::Error::Api(answer)));
+        }
+        self.pace().await;
+        let error = match self.send(&target.operation, request).await {
             Ok(text) => {
-                // An answer that does not decode is no failure of the write; the stream will bring the object.
-                if let Ok(decoded) = Decoded::read(&text) {
-                    cache.learn(decoded, audience);
-                }
-                Ok(self.done(&operation, Written::Done))
+                self.wrote(&target.operation, WriteResult::Done);
+                return Ok(Some(text));
             }
-            Err(error) if Error::is_gone(&error) => Ok(self.done(&operation, Written::Gone)),
-            Err(error) => Err(self.failed(operation, error)),
+            Err(error) => error,
+        };
+        if Error::is_gone(&error) {
+            self.wrote(&target.operation, WriteResult::Gone);
+            return Ok(None);
+        }
+        let answer = if let kube::Error::Api(answer) = &error { Some(answer.clone()) } else { None };
+        let error = self.failed(target.operation.clone(), error);
+        if let Some(answer) = answer.filter(|_| error.class() == Class::Denied) {
+            self.shared.denials.remember(target, written, answer, clock::instant());
+        }
+        Err(error)
+    }
+
+    /// Returns when a write may be sent, or when none may be any more: then the fence refuses it.
+    async fn pace(&self) {
+        if let Some(waited) = self.shared.stop.run_until_cancelled(self.shared.bucket.take()).await {
+            self.shared.metrics.waited(self.controller, waited);
         }
     }
 
     pub(crate) async fn send(&self, operation: &Operation, request: Built) -> Result<String, kube::Error> {
         tracing::debug!(%operation, "request");
-        self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await
+        self.shared.client.request_text(request.map_err(kube::Error::BuildRequest)?).await
     }
 
     /// An answer as what it should be.
@@ -231,18 +273,13 @@ impl Applier {
         decoded.map_err(|error| Error::new(operation, error))
     }
 
-    fn done(&self, operation: &Operation, written: Written) -> Written {
-        let result = match written {
-            Written::Done => WriteResult::Done,
-            Written::Gone => WriteResult::Gone,
-        };
-        self.metrics.wrote(self.controller, operation.verb, result);
-        written
+    fn wrote(&self, operation: &Operation, result: WriteResult) {
+        self.shared.metrics.wrote(self.controller, operation.verb, result);
     }
 
     fn failed(&self, operation: Operation, error: kube::Error) -> Error {
         let error = Error::new(operation, error);
-        self.metrics.wrote(self.controller, error.operation().verb, WriteResult::Failed(error.class()));
+        self.wrote(error.operation(), WriteResult::Failed(error.class()));
         error
     }
 }
@@ -250,7 +287,20 @@ impl Applier {
 type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
 fn objects<K: Resource<DynamicType = ()>>(key: &Key) -> Request {
-    Request::new(K::url_path(&(), key.namespace.as_deref()))
+    all::<K>(key.namespace.as_deref())
+}
+
+fn all<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Request {
+    Request::new(K::url_path(&(), namespace))
+}
+
+fn uid<K: Resource>(object: &K) -> String {
+    object.meta().uid.clone().unwrap_or_default()
+}
+
+/// Without the version that it is pinned to, which changes with each try.
+fn fingerprint(patch: &Map<String, Value>) -> Fingerprint {
+    Fingerprint::of(&Value::Object(patch.clone()).to_string())
 }
 
 /// `patch`, valid only for the state with this version.

@@ -15,7 +15,7 @@ use crate::Key;
 pub struct Jitter(Arc<Mutex<fastrand::Rng>>);
 
 /// A delay that doubles from `first` to at most `most`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Growth {
     pub(crate) first: Duration,
     pub(crate) most: Duration,
@@ -39,6 +39,7 @@ pub(crate) struct Backoff {
 
 #[derive(Clone, Copy, Debug)]
 struct Streak {
+    growth: Growth,
     failures: u32,
     until: Instant,
 }
@@ -52,6 +53,11 @@ impl Jitter {
     /// The same sequence for the same seed.
     pub fn seeded(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))))
+    }
+
+    /// Any number.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).u64(..)
     }
 
     /// `delay`, 20 % shorter to 20 % longer.
@@ -75,16 +81,16 @@ impl Backoff {
     }
 
     /// One more failure of `key`. It counts only if the delay before it had elapsed: an object that is woken by
-    /// its neighbours while it waits would else be punished for their events (kubernetes/kubernetes#132805).
+    /// its neighbours while it waits would else be punished for their events (kubernetes/kubernetes#132805). A failure
+    /// that grows in another way is another trouble, and the first of its own: it does not wait for the one before.
     pub(crate) fn fail(&mut self, key: &Key, growth: Growth, now: Instant) -> Retry {
-        if let Some(streak) = self.streaks.get(key)
-            && now < streak.until
-        {
+        let streak = self.streaks.get(key).filter(|streak| streak.growth == growth);
+        if let Some(streak) = streak.filter(|streak| now < streak.until) {
             return Retry { after: streak.until.duration_since(now), failures: streak.failures };
         }
-        let failures = self.streaks.get(key).map_or(0, |streak| streak.failures).saturating_add(1);
+        let failures = streak.map_or(0, |streak| streak.failures).saturating_add(1);
         let after = self.jitter.spread(growth.after(failures));
-        self.streaks.insert(key.clone(), Streak { failures, until: now + after });
+        self.streaks.insert(key.clone(), Streak { growth, failures, until: now + after });
         Retry { after, failures }
     }
 
@@ -129,6 +135,18 @@ mod tests {
         let waited = Duration::from_millis(100);
         let early = backoff.fail(&key, GROWTH, now + waited);
         assert_eq!((early.after + waited, early.failures), (first.after, 1));
+    }
+
+    // Rule runtime-9.
+    #[test]
+    fn another_growth_begins_anew_and_waits_for_no_other() {
+        let (mut backoff, key) = (Backoff::new(Jitter::seeded(7)), Key::cluster("bay"));
+        let now = crate::clock::instant();
+        let slow = Growth { first: Duration::from_secs(60), ..GROWTH };
+        backoff.fail(&key, slow, now);
+        let retry = backoff.fail(&key, GROWTH, now + Duration::from_millis(100));
+        assert_eq!(retry.failures, 1);
+        within_a_fifth(retry.after, Duration::from_secs(1));
     }
 
     // Rule runtime-9.

@@ -5,6 +5,7 @@
 //! reconcile right after a write would decide on the state before it (docs/designs/runtime.md).
 
 mod decoded;
+mod selection;
 mod view;
 mod watch;
 
@@ -17,8 +18,11 @@ use kube::{Resource, runtime::watcher::Event};
 use tokio::sync::watch as flag;
 use tracing::warn;
 
-pub use self::view::{Projected, View, Whole};
 pub(crate) use self::{decoded::Decoded, watch::follow};
+pub use self::{
+    selection::Selection,
+    view::{Child, Projected, View, Whole},
+};
 use crate::{
     Key,
     metrics::{Metrics, size},
@@ -66,7 +70,9 @@ pub struct Cache<V: View> {
     state: RwLock<State<V::Object>>,
     readers: RwLock<Vec<Reader<V::Object>>>,
     synced: flag::Sender<bool>,
-    metrics: Metrics,
+    selection: Selection,
+    /// Absent for a list that nobody keeps up to date: its numbers would stand there for ever.
+    metrics: Option<Metrics>,
 }
 
 struct State<T> {
@@ -105,6 +111,8 @@ type Entries<T> = BTreeMap<Key, Entry<T>>;
 struct Entry<T> {
     held: Option<Held<T>>,
     undecodable: Option<Undecodable>,
+    /// Who said so. What an answer says the stream has still to bring.
+    source: Source,
 }
 
 impl<T> Clone for Held<T> {
@@ -119,7 +127,7 @@ impl<T> Clone for Held<T> {
 
 impl<T> Clone for Entry<T> {
     fn clone(&self) -> Self {
-        Self { held: self.held.clone(), undecodable: self.undecodable.clone() }
+        Self { held: self.held.clone(), undecodable: self.undecodable.clone(), source: self.source }
     }
 }
 
@@ -141,13 +149,23 @@ impl Synced {
 }
 
 impl<V: View> Cache<V> {
-    pub(crate) fn new(metrics: Metrics) -> Self {
+    /// One that a watch keeps up to date.
+    pub(crate) fn new(metrics: Metrics, selection: Selection) -> Self {
+        metrics.caches.watch_errors.with_label_values(&[&V::Kind::kind(&())]).inc_by(0);
+        let cache = Self { metrics: Some(metrics), ..Self::unwatched(selection) };
+        cache.count();
+        cache
+    }
+
+    /// One for a single list.
+    pub(crate) fn unwatched(selection: Selection) -> Self {
         let state = State { entries: Entries::new(), broken: 0, incoming: Entries::new(), seen: 0 };
         Self {
             state: RwLock::new(state),
             readers: RwLock::default(),
             synced: flag::Sender::new(false),
-            metrics,
+            selection,
+            metrics: None,
         }
     }
 
@@ -251,13 +269,14 @@ impl<V: View> Cache<V> {
     }
 
     fn count(&self) {
+        let Some(metrics) = &self.metrics else { return };
         let (all, broken) = {
             let state = self.read();
             (state.entries.len(), state.broken)
         };
         let kind = V::Kind::kind(&());
-        self.metrics.caches.objects.with_label_values(&[&kind]).set(size(all));
-        self.metrics.caches.undecodable.with_label_values(&[&kind]).set(size(broken));
+        metrics.caches.objects.with_label_values(&[&kind]).set(size(all));
+        metrics.caches.undecodable.with_label_values(&[&kind]).set(size(broken));
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State<V::Object>> {
@@ -273,8 +292,7 @@ impl<T> State<T> {
     /// One object of a list.
     fn collect<V: View<Object = T>>(&mut self, decoded: Decoded<V>) {
         let key = decoded.key();
-        self.seen = self.seen.max(number(decoded.version()));
-        let entry = Entry::new::<V>(decoded, self.entries.get(&key));
+        let entry = Entry::new::<V>(decoded, self.entries.get(&key), Source::Stream);
         self.incoming.insert(key, entry);
     }
 
@@ -282,10 +300,16 @@ impl<T> State<T> {
     /// what was there.
     fn exchange(&mut self) -> (BTreeSet<Key>, Entries<T>) {
         let mut new = std::mem::take(&mut self.incoming);
+        let listed = new.values().map(Entry::version).max().unwrap_or_default();
+        self.seen = self.seen.max(listed);
         for (key, entry) in &mut new {
-            // Our own write may be newer than the list; the stream goes on from the list and will tell.
-            if let Some(known) = self.entries.get(key).filter(|known| known.version() > entry.version()) {
-                *entry = known.clone();
+            let newer = self.entries.get(key).filter(|known| known.version() > entry.version());
+            match newer.map(|known| (known, known.source)) {
+                // Our own write may be newer than the list; the stream goes on from the list and will tell.
+                Some((known, Source::Answer)) => *entry = known.clone(),
+                // The server has gone back in time, as after a restore of etcd, and counts on from there.
+                Some((_, Source::Stream)) => self.seen = listed,
+                None => {}
             }
         }
         self.broken = new.values().filter(|entry| entry.undecodable.is_some()).count();
@@ -308,7 +332,7 @@ impl<T> State<T> {
         if outdated && version > 0 {
             return None;
         }
-        let new = Entry::new::<V>(decoded, known);
+        let new = Entry::new::<V>(decoded, known, source);
         self.broken += usize::from(new.undecodable.is_some());
         let old = self.entries.insert(key.clone(), new.clone());
         self.uncount(old.as_ref());
@@ -330,14 +354,14 @@ impl<T> State<T> {
 
 impl<T> Entry<T> {
     /// What becomes of `known` when `decoded` arrives.
-    fn new<V: View<Object = T>>(decoded: Decoded<V>, known: Option<&Self>) -> Self {
+    fn new<V: View<Object = T>>(decoded: Decoded<V>, known: Option<&Self>, source: Source) -> Self {
         let Decoded { metadata, object } = decoded;
         let (uid, version) =
             (metadata.uid.clone().unwrap_or_default(), metadata.resource_version.clone().unwrap_or_default());
         let error = match object {
             Ok(object) => {
                 let held = Held { uid: uid.into(), version: version.into(), object };
-                return Self { held: Some(held), undecodable: None };
+                return Self { held: Some(held), undecodable: None, source };
             }
             Err(error) => error,
         };
@@ -349,7 +373,7 @@ impl<T> Entry<T> {
             object: V::with_metadata(&last.object, metadata)
                 .map_or_else(|| Arc::clone(&last.object), Arc::new),
         });
-        Self { held, undecodable: Some(Undecodable { error, uid, version }) }
+        Self { held, undecodable: Some(Undecodable { error, uid, version }), source }
     }
 
     fn version(&self) -> u64 {
@@ -369,3 +393,6 @@ fn broken<T>(entry: Option<&Entry<T>>) -> Option<(&str, &str)> {
 fn number(version: &str) -> u64 {
     version.parse().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
-//! The API client: a deadline for each request, a small retry, and whatever transport is handed in.
+//! The API client: a fence before each write, a deadline for each request, a small retry, and whatever transport is
+//! handed in.
 //!
 //! kube 5 on its own retries every verb 15 times (about 164 s), so that a write whose answer was lost is sent
 //! again behind the controller's back, and waits for ever for an answer that does not come. Both are replaced here,
 //! above the transport, so that tests and the simulator drive the very same code.
+
+mod streamed;
 
 use std::{
     future::Future,
@@ -11,14 +14,22 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{Method, Request, Response, StatusCode, header::RETRY_AFTER, request::Parts};
 use kube::{
     Client, Config, Error,
     client::{Body, ClientBuilder},
 };
+use tokio::time::Instant;
 use tower::Service;
 
-use crate::{Jitter, backoff::Growth, clock, metrics::Metrics};
+use self::streamed::Streamed;
+use crate::{
+    Jitter,
+    backoff::Growth,
+    clock,
+    leader::{Fence, NotLeading},
+    metrics::Metrics,
+};
 
 /// One request ends within this time, retries included; of a watch, the start.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -30,17 +41,18 @@ const RETRY: Growth = Growth { first: Duration::from_millis(100), most: Duration
 /// An overloaded server may ask for more patience than `RETRY` has, but not for more than this.
 const MOST_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-type Answer = Result<Response<Body>, Error>;
+type Answer = Result<Response<Streamed>, Error>;
 
 /// The deadline passed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} s", DEADLINE.as_secs())]
 struct DeadlineExceeded;
 
-/// Deadline, retry and metrics above a transport.
+/// Fence, deadline, retry and metrics above a transport.
 #[derive(Clone)]
 struct Patient {
     transport: Client,
+    fence: Fence,
     jitter: Jitter,
     metrics: Metrics,
 }
@@ -57,14 +69,15 @@ pub async fn transport() -> Result<Client, Error> {
     Ok(ClientBuilder::try_from(config)?.build())
 }
 
-/// The client that the rest of this room uses, over any transport: a cluster, a server in memory, a fault layer.
-pub(crate) fn over(transport: Client, jitter: Jitter, metrics: Metrics) -> Client {
+/// The client that the rest of this room uses, over any transport: a cluster, a server in memory, a fault layer. What
+/// `fence` does not admit is not sent.
+pub(crate) fn over(transport: Client, fence: Fence, jitter: Jitter, metrics: Metrics) -> Client {
     let namespace = transport.default_namespace().to_owned();
-    Client::new(Patient { transport, jitter, metrics }, namespace)
+    Client::new(Patient { transport, fence, jitter, metrics }, namespace)
 }
 
 impl Service<Request<Body>> for Patient {
-    type Response = Response<Body>;
+    type Response = Response<Streamed>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -81,12 +94,26 @@ impl Service<Request<Body>> for Patient {
 impl Patient {
     async fn send(self, request: Request<Body>) -> Answer {
         let (started, method) = (clock::instant(), request.method().clone());
-        let answer = tokio::time::timeout(DEADLINE, self.try_often(request))
-            .await
-            .unwrap_or_else(|_| Err(Error::Service(DeadlineExceeded.into())));
+        let bound = self.admit(&method)?.filter(|bound| *bound < started + DEADLINE);
+        let answer = match bound {
+            // What is not answered by then must not be taken for done: it counts for the next leader.
+            Some(bound) => tokio::time::timeout_at(bound, self.try_often(request))
+                .await
+                .unwrap_or_else(|_| Err(Error::Service(NotLeading.into()))),
+            None => tokio::time::timeout(DEADLINE, self.try_often(request))
+                .await
+                .unwrap_or_else(|_| Err(Error::Service(DeadlineExceeded.into()))),
+        };
         let code = answer.as_ref().map_or(0, |response| response.status().as_u16());
         self.metrics.requested(&method, code, started.elapsed());
         answer
+    }
+
+    /// Whether a request may be sent now, and by when it must have ended if not only by the deadline.
+    fn admit(&self, method: &Method) -> Result<Option<Instant>, Error> {
+        let admitted =
+            if *method == Method::GET { self.fence.admit_read().map(|()| None) } else { self.fence.admit() };
+        admitted.map_err(|refused| Error::Service(refused.into()))
     }
 
     async fn try_often(&self, request: Request<Body>) -> Answer {
@@ -97,8 +124,8 @@ impl Patient {
             let copy = body.try_clone().unwrap_or_else(Body::empty);
             let answer = self.try_once(Request::from_parts(parts.clone(), copy)).await;
             tried += 1;
-            match pause(&parts.method, &answer).filter(|_| tried <= RETRIES) {
-                Some(asked) => tokio::time::sleep(self.jitter.spread(RETRY.after(tried)).max(asked)).await,
+            match pause(&parts, &answer).filter(|_| tried <= RETRIES) {
+                Some(asked) => self.fence.pause(self.jitter.spread(RETRY.after(tried)).max(asked)).await,
                 None => return answer,
             }
         }
@@ -106,36 +133,45 @@ impl Patient {
 
     /// One answer, whole: the deadline is for the last byte, not for the first. Only a watch streams.
     async fn try_once(&self, request: Request<Body>) -> Answer {
-        let streams = is_watch(&request);
+        let watched = watch_time(&request);
+        // Again: the process may have stood still since it was admitted.
+        self.admit(request.method())?;
         let response = self.transport.send(request).await?;
-        if streams && response.status().is_success() {
-            return Ok(response);
-        }
         let (parts, body): (_, Body) = response.into_parts();
-        Ok(Response::from_parts(parts, Body::from(body.collect_bytes().await?)))
+        let body = match watched.filter(|_| parts.status.is_success()) {
+            Some(asked) => streamed::watched(body, asked),
+            None => streamed::whole(body.collect_bytes().await?),
+        };
+        Ok(Response::from_parts(parts, body))
     }
 }
 
-fn is_watch(request: &Request<Body>) -> bool {
-    request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"))
+/// How long a watch is to last; absent where it is none.
+fn watch_time(request: &Request<Body>) -> Option<Duration> {
+    let query = request.uri().query()?;
+    let value = |name| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let seconds = || value("timeoutSeconds").and_then(|seconds| seconds.parse().ok());
+    (value("watch") == Some("true")).then(|| Duration::from_secs(seconds().unwrap_or_default()))
 }
 
 /// How long the server wants to be left alone, if trying again can do no harm: it refused the request unread
-/// (429), or the request only reads. A write that may have been carried out is not sent again.
-fn pause(method: &Method, answer: &Answer) -> Option<Duration> {
-    let reads = *method == Method::GET;
+/// (429), or the request only reads. A write that may have been carried out is not sent again. For an eviction 429 says
+/// that a disruption budget forbids it, which no hiccup is.
+fn pause(request: &Parts, answer: &Answer) -> Option<Duration> {
+    let reads = request.method == Method::GET;
+    let evicts = request.uri.path().ends_with("/eviction");
     let Ok(response) = answer else {
         return reads.then_some(Duration::ZERO);
     };
     let again = match response.status() {
-        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::TOO_MANY_REQUESTS => !evicts,
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => reads,
         _ => false,
     };
     again.then(|| retry_after(response).unwrap_or_default().min(MOST_RETRY_AFTER))
 }
 
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
+fn retry_after(response: &Response<Streamed>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

@@ -1,10 +1,10 @@
-//! What can go wrong with one request, in the four classes that decide what happens next.
+//! What can go wrong with one request, in the classes that decide what happens next.
 
 use std::fmt;
 
 use kube::{Resource, core::Status};
 
-use crate::Key;
+use crate::{Key, leader::NotLeading};
 
 /// A verb of the API, as RBAC spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,12 +19,14 @@ pub enum Verb {
     List,
     /// Change one object.
     Patch,
+    /// Replace one object.
+    Update,
     /// Follow all objects.
     Watch,
 }
 
 /// One request, for people: what was tried on what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Operation {
     /// What was tried.
     pub verb: Verb,
@@ -36,17 +38,21 @@ pub struct Operation {
     pub key: Option<Key>,
 }
 
-/// What an error means for the next step. The greater wants the earlier try.
+/// What an error means for the next step. The greater wants the earlier try; whoever does not lead tries nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// The API server calls the request invalid: the object says so, nothing is retried before a change.
     Rejected,
+    /// An admission plugin or webhook refuses the write: the object says so, the same write is kept back for a while.
+    Denied,
     /// A permission is missing: the object names it, retried slowly.
     Forbidden,
     /// It may work later: again, after a delay that grows.
     Transient,
     /// Somebody else was faster: again, at once, in silence.
     Conflict,
+    /// Another process leads or soon will, so nothing was sent or awaited any longer: the object has no part in it.
+    NotLeading,
 }
 
 /// A request that failed.
@@ -75,6 +81,7 @@ impl Verb {
             Self::Get => "get",
             Self::List => "list",
             Self::Patch => "patch",
+            Self::Update => "update",
             Self::Watch => "watch",
         }
     }
@@ -131,6 +138,16 @@ impl Error {
         format!("{self}: {}", self.source.words)
     }
 
+    /// Why it failed, without what was tried.
+    pub fn cause(&self) -> &str {
+        &self.source.words
+    }
+
+    /// Whether nothing has happened, because the object is not what the request took it for, or not there.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.class == Class::Conflict || Self::is_gone(&self.source.source)
+    }
+
     /// Whether the API server does not know the object, or the whole resource.
     pub(crate) fn is_gone(error: &kube::Error) -> bool {
         matches!(error, kube::Error::Api(status) if status.code == 404)
@@ -141,6 +158,8 @@ impl Error {
             answered(&operation, status)
         } else if matches!(error, kube::Error::SerdeError(_)) {
             (Class::Transient, "its JSON does not decode".to_owned())
+        } else if matches!(&error, kube::Error::Service(cause) if cause.is::<NotLeading>()) {
+            (Class::NotLeading, NotLeading.to_string())
         } else {
             (Class::Transient, "the API server gave no answer".to_owned())
         };
@@ -152,13 +171,14 @@ impl Error {
 /// not about the moment.
 fn answered(operation: &Operation, status: &Status) -> (Class, String) {
     match status.code {
+        400..=499 if is_denial(status) => (Class::Denied, status.message.clone()),
         400 | 422 => (Class::Rejected, status.message.clone()),
-        403 if status.message.contains(" cannot ") => {
+        403 if status.message.contains("User \"") && status.message.contains("\" cannot ") => {
             let Operation { verb, resource, .. } = operation;
             (Class::Forbidden, format!("grant the verb {verb} on {resource} to this service account"))
         }
-        // Not RBAC but an admission plugin or webhook: its message says who and why.
-        403 => (Class::Forbidden, status.message.clone()),
+        // Not RBAC but an admission plugin of the API server itself: its message says who and why.
+        403 => (Class::Denied, status.message.clone()),
         404 if operation.key.is_none() => (
             Class::Transient,
             "the API server does not know it: is its CustomResourceDefinition installed?".to_owned(),
@@ -167,6 +187,16 @@ fn answered(operation: &Operation, status: &Status) -> (Class, String) {
         409 => (Class::Conflict, "it was changed meanwhile".to_owned()),
         code => (Class::Transient, format!("the API server answered {code} {}", status.reason)),
     }
+}
+
+/// Whether a webhook or a policy has refused the request. Each may choose the code of its answer, so only the words
+/// that the API server puts around its message tell (admission/plugin/webhook/errors, admission/plugin/policy/validating).
+/// "Later" and "changed meanwhile" are left to mean what they mean from anybody else.
+fn is_denial(status: &Status) -> bool {
+    let message = &status.message;
+    let webhook = message.contains("admission webhook \"") && message.contains("denied the request");
+    let policy = message.contains("ValidatingAdmissionPolicy '") && message.contains("denied request");
+    (webhook || policy) && !matches!(status.code, 409 | 429)
 }
 
 #[cfg(test)]
@@ -182,57 +212,53 @@ mod tests {
         }
     }
 
+    /// Class and cause of an answer to a patch.
+    fn answered(code: u16, message: &str) -> (Class, String) {
+        let status = Status::failure(message, "Busy").with_code(code).boxed();
+        let error = Error::new(patching(), kube::Error::Api(status));
+        assert_eq!(error.sentence(), format!("cannot patch Node quay-1: {}", error.cause()));
+        (error.class(), error.cause().to_owned())
+    }
+
     // Rule runtime-10.
     #[test]
-    fn an_answer_decides_the_class_and_the_sentence() {
+    fn an_answer_decides_the_class_and_the_cause() {
         let rbac =
             r#"nodes "quay-1" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "nodes""#;
+        let grant = "grant the verb patch on nodes to this service account";
         let cases = [
-            (400, "", Class::Rejected, "cannot patch Node quay-1: ", "the request is malformed"),
-            (
-                403,
-                rbac,
-                Class::Forbidden,
-                "cannot patch Node quay-1: grant the verb patch on nodes to this service account",
-                "RBAC",
-            ),
-            (
-                403,
-                "webhook said no",
-                Class::Forbidden,
-                "cannot patch Node quay-1: webhook said no",
-                "admission",
-            ),
-            (404, "", Class::Transient, "cannot patch Node quay-1: it is gone", "it was deleted"),
-            (
-                409,
-                "",
-                Class::Conflict,
-                "cannot patch Node quay-1: it was changed meanwhile",
-                "a newer version exists",
-            ),
-            (422, "bad value", Class::Rejected, "cannot patch Node quay-1: bad value", "validation"),
-            (
-                429,
-                "",
-                Class::Transient,
-                "cannot patch Node quay-1: the API server answered 429 Busy",
-                "overload",
-            ),
-            (
-                500,
-                "",
-                Class::Transient,
-                "cannot patch Node quay-1: the API server answered 500 Busy",
-                "trouble",
-            ),
+            (400, "", Class::Rejected, "", "the request is malformed"),
+            (403, rbac, Class::Forbidden, grant, "RBAC"),
+            (404, "", Class::Transient, "it is gone", "it was deleted"),
+            (409, "", Class::Conflict, "it was changed meanwhile", "a newer version exists"),
+            (422, "bad value", Class::Rejected, "bad value", "validation"),
+            (429, "", Class::Transient, "the API server answered 429 Busy", "overload"),
+            (500, "", Class::Transient, "the API server answered 500 Busy", "trouble"),
         ];
-        for (code, message, class, sentence, because) in cases {
-            let error = Error::new(
-                patching(),
-                kube::Error::Api(Status::failure(message, "Busy").with_code(code).boxed()),
-            );
-            assert_eq!((error.class(), error.sentence().as_str()), (class, sentence), "{because}");
+        for (code, message, class, cause, because) in cases {
+            assert_eq!(answered(code, message), (class, cause.to_owned()), "{because}");
+        }
+    }
+
+    // Rule runtime-10.
+    #[test]
+    fn a_refusal_by_admission_is_known_by_its_words_whatever_its_code() {
+        let webhook = r#"admission webhook "cloud" denied the request: User "me" cannot set "a""#;
+        let policy =
+            r#"nodes "a" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#;
+        let cases = [
+            (400, webhook, Class::Denied, "a webhook that names no code"),
+            (403, webhook, Class::Denied, "a webhook that talks like RBAC"),
+            (422, policy, Class::Denied, "a policy"),
+            (403, "the node is locked", Class::Denied, "an admission plugin of the API server itself"),
+            (429, webhook, Class::Transient, "a webhook that asks for patience"),
+            (409, webhook, Class::Conflict, "a webhook that has seen a newer version"),
+            (500, r#"failed calling webhook "cloud""#, Class::Transient, "a webhook that is away"),
+        ];
+        for (code, message, class, because) in cases {
+            let (found, cause) = answered(code, message);
+            assert_eq!(found, class, "{because}");
+            assert_eq!(cause == message, class == Class::Denied, "{because}: {cause}");
         }
     }
 }

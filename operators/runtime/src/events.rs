@@ -28,6 +28,8 @@ use crate::Clock;
 
 /// The same event again within this time is counted on the first one, as the events of Kubernetes' own parts are.
 const SERIES: SignedDuration = SignedDuration::from_mins(6);
+/// The API server refuses an event whose note is longer.
+const LONGEST_NOTE: usize = 1024;
 /// Events of cluster-scoped objects have to live somewhere; kubectl looks here.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
@@ -51,6 +53,24 @@ pub struct Event {
     pub reason: &'static str,
     /// One sentence.
     pub note: String,
+}
+
+fn shortened(note: &str) -> String {
+    let ends = note.char_indices().map(|(at, letter)| at + letter.len_utf8());
+    let end = ends.take_while(|end| *end <= LONGEST_NOTE).last().unwrap_or_default();
+    note.get(..end).unwrap_or_default().to_owned()
+}
+
+/// An object that is known by name and UID.
+pub(crate) fn regarding<K: Resource<DynamicType = ()>>(key: &crate::Key, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        name: Some(key.name.clone()),
+        namespace: key.namespace.clone(),
+        uid: Some(uid.to_owned()).filter(|uid| !uid.is_empty()),
+        ..ObjectReference::default()
+    }
 }
 
 /// Sends events and remembers which it has sent.
@@ -86,6 +106,11 @@ struct Series {
 impl Recorder {
     pub(crate) fn new(client: Client, clock: Arc<dyn Clock>, instance: String) -> Self {
         Self { client, clock, instance, memory: Mutex::default() }
+    }
+
+    /// The name of the pod that speaks.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
     }
 
     pub(crate) async fn publish(&self, controller: &str, regarding: ObjectReference, event: Event) {
@@ -149,7 +174,7 @@ impl Recorder {
             metadata: ObjectMeta { name: Some(series.name.clone()), namespace, ..ObjectMeta::default() },
             action: Some(event.action.to_owned()),
             event_time: Some(MicroTime(series.last)),
-            note: Some(event.note.clone()),
+            note: Some(shortened(&event.note)),
             reason: Some(event.reason.to_owned()),
             regarding: Some(regarding),
             reporting_controller: Some(format!("stowage/{controller}")),

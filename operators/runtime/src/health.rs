@@ -16,17 +16,22 @@ pub struct Health {
     tasks: Tasks,
     metrics: Metrics,
     stop: CancellationToken,
-    caches: Arc<Mutex<Vec<(String, Synced)>>>,
+    awaited: Arc<Mutex<Vec<(String, Synced)>>>,
 }
 
 impl Health {
     pub(crate) fn new(tasks: Tasks, metrics: Metrics, stop: CancellationToken) -> Self {
-        Self { tasks, metrics, stop, caches: Arc::default() }
+        Self { tasks, metrics, stop, awaited: Arc::default() }
     }
 
     /// The process is ready only when this cache is complete, too.
-    pub(crate) fn await_cache(&self, name: String, synced: Synced) {
-        self.caches.lock().unwrap_or_else(PoisonError::into_inner).push((name, synced));
+    pub(crate) fn await_cache(&self, name: &str, synced: Synced) {
+        self.await_flag(format!("the cache of {name} is not complete"), synced);
+    }
+
+    /// The process is ready only when this is so; until then `trouble` stands in the way.
+    pub(crate) fn await_flag(&self, trouble: String, synced: Synced) {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).push((trouble, synced));
     }
 
     /// The tasks that died: only a restart helps.
@@ -36,10 +41,9 @@ impl Health {
 
     /// What stands in the way of work.
     pub fn missing(&self) -> Vec<String> {
-        let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
-        let incomplete = caches.iter().filter(|(_, synced)| !synced.is_synced());
-        let mut missing: Vec<String> =
-            incomplete.map(|(name, _)| format!("the cache of {name} is not complete")).collect();
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let absent = awaited.iter().filter(|(_, synced)| !synced.is_synced());
+        let mut missing: Vec<String> = absent.map(|(trouble, _)| trouble.clone()).collect();
         if self.stop.is_cancelled() {
             missing.push("stopping".to_owned());
         }
@@ -99,7 +103,7 @@ mod tests {
         let tasks = Tasks::new(Arc::new(TokioTasks), stop.clone());
         let health = Health::new(tasks.clone(), Metrics::new().unwrap(), stop.clone());
         let (complete, synced) = tokio::sync::watch::channel(false);
-        health.await_cache("tides".to_owned(), Synced::new(synced));
+        health.await_cache("tides", Synced::new(synced));
         assert_eq!(ask(&health, "/healthz").await, StatusCode::OK);
         assert_eq!(ask(&health, "/metrics").await, StatusCode::OK);
         assert_eq!(ask(&health, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);

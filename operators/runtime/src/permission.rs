@@ -14,6 +14,8 @@ pub enum Scope {
     Cluster,
     /// In one namespace.
     Namespace(&'static str),
+    /// In the namespace that this process runs in; on the one object of this name, or on all.
+    Own(Option<&'static str>),
 }
 
 /// One rule of RBAC.
@@ -37,15 +39,22 @@ pub struct Roles {
     pub cluster_role: Vec<PolicyRule>,
     /// The rules of the `Role` in each namespace.
     pub roles: BTreeMap<&'static str, Vec<PolicyRule>>,
+    /// The rules of the `Role` in the namespace that the process runs in.
+    pub own_role: Vec<PolicyRule>,
 }
 
-/// What this room itself needs, whatever the kinds: events of cluster-scoped objects live in this namespace.
-pub const PERMISSIONS: &[Permission] = &[Permission {
-    scope: Scope::Namespace(crate::events::DEFAULT_NAMESPACE),
-    group: "events.k8s.io",
-    resource: "events",
-    verbs: &[Verb::Create, Verb::Patch],
-}];
+/// What this room itself needs, whatever the kinds.
+pub const PERMISSIONS: &[Permission] = &[
+    events(Scope::Namespace(crate::events::DEFAULT_NAMESPACE)),
+    events(Scope::Own(None)),
+    crate::leader::HOLD,
+    crate::leader::CREATE,
+];
+
+/// Events of cluster-scoped objects live in a namespace of their own, those about the Lease beside it.
+const fn events(scope: Scope) -> Permission {
+    Permission { scope, group: "events.k8s.io", resource: "events", verbs: &[Verb::Create, Verb::Patch] }
+}
 
 impl Roles {
     /// One rule for each resource, with every verb that any permission names.
@@ -56,7 +65,12 @@ impl Roles {
         }
         let mut roles = Self::default();
         for ((scope, group, resource), verbs) in granted {
+            let named = match scope {
+                Scope::Own(Some(name)) => Some(vec![name.to_owned()]),
+                Scope::Cluster | Scope::Namespace(_) | Scope::Own(None) => None,
+            };
             let rule = PolicyRule {
+                resource_names: named,
                 api_groups: Some(vec![group.to_owned()]),
                 resources: Some(vec![resource.to_owned()]),
                 verbs: verbs.into_iter().map(|verb| verb.as_str().to_owned()).collect(),
@@ -65,6 +79,7 @@ impl Roles {
             match scope {
                 Scope::Cluster => roles.cluster_role.push(rule),
                 Scope::Namespace(namespace) => roles.roles.entry(namespace).or_default().push(rule),
+                Scope::Own(_) => roles.own_role.push(rule),
             }
         }
         roles
@@ -86,13 +101,19 @@ mod tests {
             ask(Scope::Namespace("dock"), "quays", &[Verb::Patch]),
             ask(Scope::Cluster, "quays", &[Verb::Get, Verb::Patch]),
             ask(Scope::Cluster, "cranes/status", &[Verb::Patch]),
+            ask(Scope::Own(None), "quays", &[Verb::Create]),
+            ask(Scope::Own(Some("north")), "quays", &[Verb::Update]),
         ];
+        let mut north =
+            json!({"apiGroups": ["harbour.example"], "resources": ["quays"], "verbs": ["update"]});
+        north["resourceNames"] = json!(["north"]);
         let rule = |resource: &str, verbs: &[&str]| json!({"apiGroups": ["harbour.example"], "resources": [resource], "verbs": verbs});
         assert_eq!(
             serde_json::to_value(Roles::new(&permissions)).unwrap(),
             json!({
                 "clusterRole": [rule("cranes/status", &["patch"]), rule("quays", &["get", "patch", "watch"])],
                 "roles": {"dock": [rule("quays", &["patch"])]},
+                "ownRole": [rule("quays", &["create"]), north],
             })
         );
     }

@@ -5,8 +5,9 @@
 //! run can be repeated.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -26,9 +27,25 @@ struct State {
     arrivals: u64,
     due: BTreeMap<(Instant, u64), Key>,
     waiting: BTreeMap<Key, (Instant, u64)>,
-    running: BTreeSet<Key>,
+    /// Since when.
+    running: BTreeMap<Key, Instant>,
+    /// Additions that nobody has asked for yet.
+    untold: u64,
     /// Keys that were added while they ran, with the earliest time asked for.
     again: BTreeMap<Key, Instant>,
+}
+
+/// What happens in a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Activity {
+    /// Additions since the last look.
+    pub(crate) added: u64,
+    /// Keys that are due and wait for room, without those that wait for their time.
+    pub(crate) depth: usize,
+    /// How long all that runs has run, together.
+    pub(crate) unfinished: Duration,
+    /// How long the one has run that has run for longest.
+    pub(crate) longest: Duration,
 }
 
 impl Queue {
@@ -37,9 +54,14 @@ impl Queue {
         self.add_at(key, clock::instant());
     }
 
-    /// How many keys wait to be due, or for room.
-    pub(crate) fn depth(&self) -> usize {
-        self.lock().waiting.len()
+    /// What happens in it.
+    pub(crate) fn activity(&self, now: Instant) -> Activity {
+        let mut state = self.lock();
+        let running = state.running.values().map(|since| now.saturating_duration_since(*since));
+        let (unfinished, longest) = running
+            .fold((Duration::ZERO, Duration::ZERO), |(sum, longest), took| (sum + took, longest.max(took)));
+        let depth = state.due.range(..=(now, u64::MAX)).count();
+        Activity { added: std::mem::take(&mut state.untold), depth, unfinished, longest }
     }
 
     /// Asks for a reconcile of `key` at `at`, or earlier if that was asked for before.
@@ -58,6 +80,11 @@ impl Queue {
         self.lock().done(key);
     }
 
+    /// What runs was dropped: it waits again.
+    pub(crate) fn resume(&self, at: Instant) {
+        self.lock().resume(at);
+    }
+
     /// Returns when a key may be due.
     pub(crate) async fn changed(&self) {
         let next = self.lock().due.first_key_value().map(|((at, _), _)| *at);
@@ -74,7 +101,8 @@ impl Queue {
 
 impl State {
     fn add(&mut self, key: Key, at: Instant) {
-        if self.running.contains(&key) {
+        self.untold += 1;
+        if self.running.contains_key(&key) {
             self.again.entry(key).and_modify(|earliest| *earliest = at.min(*earliest)).or_insert(at);
             return;
         }
@@ -94,8 +122,15 @@ impl State {
         let since = first.key().0;
         let key = first.remove();
         self.waiting.remove(&key);
-        self.running.insert(key.clone());
+        self.running.insert(key.clone(), now);
         Some((key, since))
+    }
+
+    fn resume(&mut self, at: Instant) {
+        self.again.clear();
+        for key in std::mem::take(&mut self.running).into_keys() {
+            self.add(key, at);
+        }
     }
 
     fn done(&mut self, key: &Key) {
@@ -135,8 +170,9 @@ mod tests {
         queue.add_at(Key::cluster("bay"), now + Duration::from_secs(300));
         queue.add_at(Key::cluster("bay"), soon);
         queue.add_at(Key::cluster("bay"), now + Duration::from_secs(60));
-        assert_eq!(queue.depth(), 1);
+        assert_eq!(queue.activity(now).depth, 0, "it waits for its time, not for room");
         assert_eq!(taken(&queue, now), Vec::<String>::new());
+        assert_eq!(queue.activity(soon).depth, 1);
         assert_eq!(taken(&queue, soon), ["bay"]);
     }
 
@@ -153,5 +189,17 @@ mod tests {
         assert_eq!(taken(&queue, now), ["bay"]);
         queue.done(&bay);
         assert_eq!(taken(&queue, now), Vec::<String>::new());
+    }
+
+    // Rule runtime-32.
+    #[test]
+    fn what_was_dropped_waits_again_once() {
+        let (queue, now) = (Queue::default(), clock::instant());
+        let bay = Key::cluster("bay");
+        queue.add_at(bay.clone(), now);
+        assert_eq!(taken(&queue, now), ["bay"]);
+        queue.add_at(bay, now);
+        queue.resume(now);
+        assert_eq!(taken(&queue, now), ["bay"]);
     }
 }

@@ -13,7 +13,7 @@ impl Applier {
         let mut denied = Vec::new();
         for verb in permission.verbs {
             let operation = Operation::all::<SelfSubjectAccessReview>(Verb::Create);
-            let review = serde_json::to_vec(&review(permission, *verb))
+            let review = serde_json::to_vec(&review(permission, *verb, self.namespace()))
                 .map_err(|error| Error::new(operation.clone(), kube::Error::SerdeError(error)))?;
             let reviews = Request::new(SelfSubjectAccessReview::url_path(&(), None));
             let answer = self.send(&operation, reviews.create(&PostParams::default(), review)).await;
@@ -26,19 +26,21 @@ impl Applier {
     }
 }
 
-/// The question whether `permission` with `verb` is granted.
-fn review(permission: &Permission, verb: Verb) -> SelfSubjectAccessReview {
+/// The question whether `permission` with `verb` is granted to a process in the namespace `own`.
+fn review(permission: &Permission, verb: Verb, own: &str) -> SelfSubjectAccessReview {
     let (resource, subresource) = match permission.resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
         None => (permission.resource, None),
     };
-    let namespace = match permission.scope {
-        Scope::Cluster => None,
-        Scope::Namespace(namespace) => Some(namespace.to_owned()),
+    let (namespace, name) = match permission.scope {
+        Scope::Cluster => (None, None),
+        Scope::Namespace(namespace) => (Some(namespace), None),
+        Scope::Own(name) => (Some(own), name),
     };
     let attributes = ResourceAttributes {
         group: Some(permission.group.to_owned()),
-        namespace,
+        namespace: namespace.map(ToOwned::to_owned),
+        name: name.map(ToOwned::to_owned),
         resource: Some(resource.to_owned()),
         subresource,
         verb: Some(verb.as_str().to_owned()),
@@ -72,9 +74,13 @@ mod tests {
                 ask(Scope::Namespace("dock"), "cranes"),
                 json!({"group": "harbour.example", "namespace": "dock", "resource": "cranes", "verb": "patch"}),
             ),
+            (
+                ask(Scope::Own(Some("north")), "cranes"),
+                json!({"group": "harbour.example", "namespace": "sea", "name": "north", "resource": "cranes", "verb": "patch"}),
+            ),
         ];
         for (permission, expected) in cases {
-            let asked = serde_json::to_value(review(&permission, Verb::Patch)).unwrap();
+            let asked = serde_json::to_value(review(&permission, Verb::Patch, "sea")).unwrap();
             assert_eq!(asked["spec"]["resourceAttributes"], expected);
         }
     }

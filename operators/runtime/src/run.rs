@@ -14,25 +14,26 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt, future::select, stream::FuturesUnordered};
+use futures::{
+    FutureExt, StreamExt,
+    future::{Either, select},
+    stream::FuturesUnordered,
+};
 use kube::Resource;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
 use crate::{
-    Applier, Cache, Error, Jitter, Key, Queue, Synced, Undecodable, View, Whole,
+    Applier, Cache, DEADLINE, Error, Jitter, Key, Queue, Synced, Undecodable, View, Whole,
     applier::Written,
     backoff::Backoff,
     clock,
     events::Recorder,
+    leader::{Leadership, Term},
     metrics::{Metrics, size},
+    tuning::Tuned,
 };
-
-/// More would only queue up in the API server; fewer would let one slow object hold up the rest.
-const CONCURRENCY: usize = 10;
-/// Less than the 30 s that a pod is given to end.
-const GRACE: Duration = Duration::from_secs(20);
 
 /// What a reconcile asks for when it has succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,17 @@ pub enum Action {
     /// Nothing to do until something changes.
     AwaitChange,
     /// Look again after this time.
+    RequeueAfter(Duration),
+}
+
+/// How far a cleanup has come that has not failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    /// Nothing of it is left: the object may go.
+    Done,
+    /// It goes on when something changes.
+    AwaitChange,
+    /// It goes on after this time.
     RequeueAfter(Duration),
 }
 
@@ -52,7 +64,9 @@ pub enum Failure {
     Panicked,
     /// The API server calls what we send invalid.
     Rejected(String),
-    /// A permission is missing, or an admission plugin refuses.
+    /// An admission plugin or webhook refuses what we send.
+    Denied(String),
+    /// A permission is missing.
     Forbidden(String),
     /// It has failed several times in a row and goes on trying.
     Failing(String),
@@ -65,7 +79,7 @@ pub trait Controller: Send + Sync + 'static {
 
     /// In logs, metrics and as field manager: the plural of the kind.
     const NAME: &'static str;
-    /// Keeps a deleted object until `cleanup` has succeeded.
+    /// Keeps a deleted object until `cleanup` is done.
     const FINALIZER: &'static str;
 
     /// Brings the cluster to what `object` asks for, whatever woke us. The finalizer is there before it runs.
@@ -75,7 +89,10 @@ pub trait Controller: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Action, Error>> + Send;
 
     /// Undoes it all. Bears that nothing was ever done, and that it was interrupted before.
-    fn cleanup(self: Arc<Self>, object: Arc<Self::Object>) -> impl Future<Output = Result<(), Error>> + Send;
+    fn cleanup(
+        self: Arc<Self>,
+        object: Arc<Self::Object>,
+    ) -> impl Future<Output = Result<Cleanup, Error>> + Send;
 
     /// There is no such object, and something asked for it: undoes what may be left of one. A write whose answer
     /// was lost can outlive its object, and a finalizer can be removed by hand.
@@ -94,6 +111,7 @@ pub(crate) struct Run<C: Controller>
 where
     Whole<C::Object>: View<Kind = C::Object, Object = C::Object>,
 {
+    pub(crate) leadership: Leadership,
     pub(crate) controller: Arc<C>,
     pub(crate) objects: Arc<Cache<Whole<C::Object>>>,
     pub(crate) queue: Arc<Queue>,
@@ -101,8 +119,11 @@ where
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) metrics: Metrics,
     pub(crate) jitter: Jitter,
+    pub(crate) tuned: Arc<Tuned>,
     pub(crate) failures: Mutex<Backoff>,
     pub(crate) conflicts: Mutex<Backoff>,
+    /// Reports of failures that have failed themselves.
+    pub(crate) reports: Mutex<Backoff>,
 }
 
 /// How an attempt went.
@@ -118,22 +139,41 @@ impl<C: Controller> Run<C>
 where
     Whole<C::Object>: View<Kind = C::Object, Object = C::Object>,
 {
-    /// Works until `stop`, then lets what runs come to its end.
+    /// Works until `stop`, whenever this process leads, then lets what runs come to its end.
     pub(crate) async fn until(self, stop: CancellationToken, caches: Vec<Synced>) {
-        self.metrics.announce(C::NAME, CONCURRENCY);
+        self.metrics.announce(C::NAME);
+        self.gauge(0);
         if stop.run_until_cancelled(all_synced(caches)).await.is_none() {
             return;
         }
-        log_phase(C::NAME, "caches are complete, starting", 0);
+        let mut leadership = self.leadership.clone();
+        while let Some(term) = stop.run_until_cancelled(leadership.begun()).await {
+            log_phase(C::NAME, "caches are complete, starting", 0);
+            // Whoever led before may have left any object half done.
+            self.objects.all().into_iter().for_each(|(key, _)| self.queue.add(key));
+            let lost = matches!(
+                select(pin!(self.work(&stop, term)), pin!(leadership.ended(term))).await,
+                Either::Right(_)
+            );
+            self.gauge(0);
+            if lost {
+                // What ran is dropped by now: it could write no more.
+                self.queue.resume(clock::instant());
+                log_phase(C::NAME, "standing by", 0);
+            }
+        }
+    }
+
+    async fn work(&self, stop: &CancellationToken, term: Term) {
         let mut running = FuturesUnordered::new();
         while !stop.is_cancelled() {
-            while running.len() < CONCURRENCY
+            while running.len() < self.concurrency()
                 && let Some((key, due)) = self.queue.take(clock::instant())
             {
-                running.push(self.attempt(key, due));
+                // What came while another process led has waited for that one.
+                running.push(self.attempt(key, due.max(term.since)));
             }
-            self.metrics.reconciles.active.with_label_values(&[C::NAME]).set(size(running.len()));
-            self.metrics.queues.depth.with_label_values(&[C::NAME]).set(size(self.queue.depth()));
+            self.gauge(running.len());
             // `None` is the stop signal, which ends the loop.
             stop.run_until_cancelled(self.news(&mut running)).await.unwrap_or_default();
         }
@@ -141,9 +181,18 @@ where
         log_phase(C::NAME, "stopped", drain(running).await);
     }
 
+    fn concurrency(&self) -> usize {
+        self.tuned.now().concurrency.get()
+    }
+
+    fn gauge(&self, running: usize) {
+        self.metrics.reconciles.most.with_label_values(&[C::NAME]).set(size(self.concurrency()));
+        self.metrics.reconciles.active.with_label_values(&[C::NAME]).set(size(running));
+    }
+
     /// Returns when one of `running` has ended, or when there is room and something may be due.
     async fn news(&self, running: &mut FuturesUnordered<impl Future<Output = ()>>) {
-        if running.len() >= CONCURRENCY {
+        if running.len() >= self.concurrency() {
             running.next().await;
         } else if running.is_empty() {
             self.queue.changed().await;
@@ -203,7 +252,11 @@ where
                 }
             }
             (true, true) => {
-                controller.cleanup(Arc::clone(&object)).await?;
+                match controller.cleanup(Arc::clone(&object)).await? {
+                    Cleanup::Done => {}
+                    Cleanup::AwaitChange => return Ok(Action::AwaitChange),
+                    Cleanup::RequeueAfter(after) => return Ok(Action::RequeueAfter(after)),
+                }
                 let mut finalizers = object.meta().finalizers.clone().unwrap_or_default();
                 finalizers.retain(|finalizer| finalizer != C::FINALIZER);
                 self.applier.set_finalizers(&self.objects, &*object, &finalizers).await?;
@@ -220,11 +273,12 @@ async fn all_synced(caches: Vec<Synced>) {
     }
 }
 
-/// Lets what runs come to its end. Returns how many have not.
+/// Lets what runs come to its end, which is that of the request it waits for: the next is refused. Returns how many have
+/// not.
 async fn drain(mut running: FuturesUnordered<impl Future<Output = ()>>) -> usize {
     let all = async { while running.next().await.is_some() {} };
     // The time is up, or nothing is left: either way the rest is what counts.
-    drop(tokio::time::timeout(GRACE, all).await);
+    drop(tokio::time::timeout(DEADLINE, all).await);
     running.len()
 }
 

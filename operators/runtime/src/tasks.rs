@@ -70,6 +70,11 @@ impl Tasks {
         self.start(name, stop.run_until_cancelled_owned(task).map(drop));
     }
 
+    /// Starts `task`, whose end is no news.
+    pub(crate) fn start_aside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn.spawn(Box::pin(task));
+    }
+
     /// The tasks that died, and how.
     pub(crate) fn dead(&self) -> Vec<String> {
         let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);

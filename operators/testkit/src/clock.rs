@@ -10,6 +10,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct MovingClock {
     started: Instant,
+    rate: f64,
 }
 
 impl MovingClock {
@@ -19,17 +20,31 @@ impl MovingClock {
     /// Starts now.
     #[expect(clippy::new_without_default, reason = "a default would hide that it starts to run")]
     pub fn new() -> Self {
-        Self { started: Instant::now() }
+        Self::with_rate(1.0)
     }
 
-    /// How long it has run.
+    /// Starts now, and shows that many seconds for each of tokio's.
+    pub fn with_rate(rate: f64) -> Self {
+        Self { started: Instant::now(), rate }
+    }
+
+    /// How long it has run, by itself.
     pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.started.elapsed().mul_f64(self.rate)
     }
 }
 
 impl Clock for MovingClock {
     fn now(&self) -> Timestamp {
         Self::START + SignedDuration::try_from(self.elapsed()).unwrap_or(SignedDuration::MAX)
+    }
+
+    fn instant(&self) -> Instant {
+        self.started + self.elapsed()
+    }
+
+    fn timer(&self, at: Instant) -> Instant {
+        // Rounded up: a timer that fires early would find that it is not yet time.
+        self.started + at.duration_since(self.started).div_f64(self.rate) + Duration::from_nanos(1)
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong between a client and the API server.
 
+use std::time::Duration;
+
 /// How a request goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -9,6 +11,10 @@ pub enum Effect {
     AnswerLost,
     /// It arrives, and nothing ever comes back.
     Hang,
+    /// It arrives after this time, and is carried out even if nobody waits for it any more. No answer arrives.
+    Late(Duration),
+    /// A watch that ends at once, without an event.
+    Ended,
     /// The server refuses it with this code and this message.
     Refused(u16, &'static str),
 }

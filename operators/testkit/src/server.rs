@@ -1,5 +1,7 @@
 //! An API server in memory, behind a tower service.
 
+mod apply;
+mod filter;
 mod request;
 mod store;
 mod watch;
@@ -10,6 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,6 +28,7 @@ use tokio::sync::Notify;
 use tower::{BoxError, Service};
 
 use self::{
+    filter::Filter,
     request::Call,
     store::{Refusal, Store},
 };
@@ -83,7 +87,11 @@ struct State {
     /// Watches that began before this count say nothing any more, and never end.
     silences: usize,
     expiry: Option<(u64, Expiry)>,
+    /// How long each object of an initial list in a watch takes.
+    trickle: Duration,
     pages_only: bool,
+    /// The minor version of Kubernetes, as text: it may have a suffix.
+    minor: Option<&'static str>,
 }
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -100,6 +108,20 @@ impl ApiServer {
     #[must_use]
     pub fn with_pages_only(self) -> Self {
         self.state().pages_only = true;
+        self
+    }
+
+    /// Each object at the beginning of a watch takes so long.
+    #[must_use]
+    pub fn with_slow_lists(self, each: Duration) -> Self {
+        self.state().trickle = each;
+        self
+    }
+
+    /// Of Kubernetes 1.`minor`.
+    #[must_use]
+    pub fn with_minor(self, minor: &'static str) -> Self {
+        self.state().minor = Some(minor);
         self
     }
 
@@ -129,7 +151,7 @@ impl ApiServer {
 
     /// Somebody deletes the object.
     pub fn delete<K: Resource<DynamicType = ()>>(&self, name: &str) {
-        let deleted = self.state().store.delete(&K::url_path(&(), None), name, None);
+        let deleted = self.state().store.delete(&K::url_path(&(), None), name, None, None);
         self.changed();
         answered(deleted);
     }
@@ -149,11 +171,14 @@ impl ApiServer {
         self.state().log.clone()
     }
 
-    /// Every write that was carried out so far, without events.
+    /// Every write that was carried out so far, without events and the Lease of the election.
     pub fn writes(&self) -> Vec<Logged> {
         let mut writes = self.requests();
         writes.retain(|Logged { verb, path, done, .. }| {
-            matches!(*verb, "create" | "patch" | "delete") && *done && !path.contains("/events")
+            matches!(*verb, "create" | "update" | "patch" | "delete")
+                && *done
+                && !path.contains("/events")
+                && !path.contains("/leases")
         });
         writes
     }
@@ -197,7 +222,7 @@ impl Connection {
         let call = Call::read(request).await?;
         let effect = self.effect(&call);
         let carried_out = match effect {
-            Some(Effect::Lost | Effect::Hang | Effect::Refused(..)) => None,
+            Some(Effect::Lost | Effect::Hang | Effect::Ended | Effect::Refused(..) | Effect::Late(_)) => None,
             Some(Effect::AnswerLost) | None => Some(self.carry_out(&call)),
         };
         let done = carried_out.as_ref().is_some_and(|answer| answer.status().is_success());
@@ -206,16 +231,35 @@ impl Connection {
             Some(Effect::Refused(code, message)) => {
                 Some(refused(&Refusal { code, message: message.to_owned() }))
             }
+            Some(Effect::Ended) => Some(Response::new(Full::default().boxed_unsync())),
+            Some(Effect::Late(delay)) => {
+                self.arrive_late(call, delay);
+                return pending().await;
+            }
             None => carried_out,
         };
         let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
-        let Call { verb, path, body, .. } = call;
-        self.state().log.push(Logged { verb, path, code, done, body });
+        self.record(call, code, done);
         match (answer, effect) {
             (Some(answer), _) => Ok(answer),
             (None, Some(Effect::Hang)) => pending().await,
             (None, _) => Err("connection lost".into()),
         }
+    }
+
+    fn record(&self, call: Call, code: u16, done: bool) {
+        let Call { verb, path, body, .. } = call;
+        self.state().log.push(Logged { verb, path, code, done, body });
+    }
+
+    /// A request in a slow network arrives whether or not its sender still waits.
+    fn arrive_late(&self, call: Call, delay: Duration) {
+        let server = self.clone();
+        drop(tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            let status = server.carry_out(&call).status();
+            server.record(call, status.as_u16(), status.is_success());
+        }));
     }
 
     fn effect(&self, call: &Call) -> Option<Effect> {
@@ -238,24 +282,35 @@ impl Connection {
 
 impl State {
     fn execute(&mut self, call: &Call) -> Result<Value, Refusal> {
-        let Call { verb, collection, name, subresource, body, .. } = call;
+        let Call { verb, collection, namespace, name, subresource, body, .. } = call;
         match (*verb, name.as_deref()) {
+            ("list", None) if collection == "/version" => Ok(self.version()),
             ("list", None) => {
                 let (limit, after) = (call.number("limit"), call.value("continue"));
-                self.store.page(collection, call.value("labelSelector"), limit, after)
+                self.store.page(collection, &Filter::of(call), limit, after)
             }
+            ("get", Some(name)) => self.store.read(collection, name),
             ("create", None) => self.store.create(collection, body.clone()),
+            ("update", Some(name)) => self.store.replace(collection, name, body),
             ("patch", Some(name)) if call.is_merge_patch() && subresource.as_deref() == Some("scale") => {
                 self.store.scale(collection, name, body)
             }
             ("patch", Some(name)) if call.is_merge_patch() => {
                 self.store.patch(collection, name, subresource.as_deref(), body)
             }
-            ("delete", Some(name)) => self.store.delete(
-                collection,
-                name,
-                body.pointer("/preconditions/uid").and_then(Value::as_str),
-            ),
+            ("patch", Some(name)) if call.is_forced_apply() && subresource.is_none() => {
+                let manager = call.value("fieldManager").unwrap_or_default();
+                self.store.apply(collection, (namespace.as_deref(), name), manager, body)
+            }
+            ("create", Some(name)) if subresource.as_deref() == Some("eviction") => {
+                let uid = body.pointer("/deleteOptions/preconditions/uid").and_then(Value::as_str);
+                self.store.delete(collection, name, uid, None)
+            }
+            ("delete", Some(name)) => {
+                let precondition = |path| body.pointer(path).and_then(Value::as_str);
+                let uid = precondition("/preconditions/uid");
+                self.store.delete(collection, name, uid, precondition("/preconditions/resourceVersion"))
+            }
             _ => {
                 self.unknown.push(format!("{} {}", call.verb, call.path));
                 Err(Refusal {
@@ -264,6 +319,19 @@ impl State {
                 })
             }
         }
+    }
+}
+
+impl State {
+    fn version(&self) -> Value {
+        let minor = self.minor.unwrap_or("36");
+        let text =
+            ["gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
+        let mut version: serde_json::Map<String, Value> =
+            text.into_iter().map(|name| (name.to_owned(), Value::from(""))).collect();
+        version.insert("major".to_owned(), "1".into());
+        version.insert("minor".to_owned(), minor.into());
+        Value::Object(version)
     }
 }
 

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Deserialize;
 use serde_json::{Map, json};
 use stowage_api::{NodePool, keys::NODEPOOL_FINALIZER};
-use stowage_nodepool::{Roster, release as freed};
+use stowage_nodepool::{Names, Pins, Roster, Standing, release as freed};
 use stowage_runtime::{Applier, Cache, Controller, Decided, Error, Projected, Runtime};
 use tracing::warn;
 
 use super::{
     Context,
-    watches::{Nodes, Observation},
+    watches::{Nodes, Observation, SettingsMaps, Volumes, published},
 };
 use crate::Released;
 
@@ -31,22 +32,41 @@ struct Finalizers {
 /// Frees the nodes first: a pool that is being deleted may go only then.
 pub(super) fn release(runtime: &Runtime) -> BoxFuture<'static, Result<Released, Error>> {
     let applier = runtime.applier(Context::NAME);
+    let namespace = runtime.namespace().to_owned();
     async move {
-        Ok(Released { targets: free_nodes(&applier).await?, finalizers: drop_finalizers(&applier).await? })
+        let nodes = free_nodes(&applier).await?;
+        let finalizers = drop_finalizers(&applier).await?;
+        Ok(Released { targets: nodes + withdraw_settings(&applier, &namespace).await?, finalizers })
     }
     .boxed()
 }
 
+async fn withdraw_settings(applier: &Applier, namespace: &str) -> Result<usize, Error> {
+    let maps: Cache<SettingsMaps> = applier.list(&published().in_namespace(namespace)).await?;
+    let maps = maps.all();
+    for (key, held) in &maps {
+        applier.delete::<ConfigMap>(key, &held.uid).await?;
+    }
+    Ok(maps.len())
+}
+
 async fn free_nodes(applier: &Applier) -> Result<usize, Error> {
     let nodes: Cache<Nodes> = applier.load().await?;
-    let observation = Observation::new(Arc::new(Roster::default()), &nodes);
+    let volumes: Cache<Volumes> = applier.load().await?;
+    let pins: Pins = volumes.all().iter().map(|(_, held)| &*held.object).collect();
+    let observation = Observation::new(Arc::new(Roster::default()), &nodes, pins);
     let desired = freed(&observation.observed);
-    let blocked = &desired.standing.blocked;
-    if !blocked.is_empty() {
-        warn!(nodes = %blocked, "a newer Stowage wrote their ledger: use its own release");
-    }
-    applier.patch_all(&nodes, observation.pin(&desired.patches)).await?;
+    let Standing { blocked, pinned, .. } = &desired.standing;
+    warn_of(blocked, "a newer Stowage wrote their ledger: use its own release");
+    warn_of(pinned, "they lose a zone that volumes are bound to: give it to them by hand");
+    applier.patch_all(&nodes, observation.pin(&desired.patches)).await.all_done()?;
     Ok(desired.patches.len())
+}
+
+fn warn_of(nodes: &Names, trouble: &str) {
+    if !nodes.is_empty() {
+        warn!(%nodes, "{trouble}");
+    }
 }
 
 async fn drop_finalizers(applier: &Applier) -> Result<usize, Error> {
@@ -63,6 +83,6 @@ async fn drop_finalizers(applier: &Applier) -> Result<usize, Error> {
         })
         .collect();
     let count = patches.len();
-    applier.patch_all(&pools, patches).await?;
+    applier.patch_all(&pools, patches).await.all_done()?;
     Ok(count)
 }

@@ -22,7 +22,10 @@ async fn a_node_that_joins_gets_its_labels_in_one_patch_within_a_second() {
     assert_eq!(yard.writes_of_node("quay-1"), 1);
     let status = yard.server.get::<NodePool>("gantry").unwrap()["status"].clone();
     assert_eq!(status["observedGeneration"], 1);
-    assert_eq!(status["nodes"], json!({"total": 1, "ready": 1, "notReady": 0, "unschedulable": 0}));
+    assert_eq!(
+        status["nodes"],
+        json!({"total": 1, "ready": 1, "notReady": 0, "unschedulable": 0, "draining": 0})
+    );
     assert_eq!(yard.condition("gantry", "Ready").as_deref(), Some("True Applied"));
     assert_eq!(yard.condition("gantry", "Reconciling"), None);
     assert_eq!(yard.server.all::<Event>()[0]["reason"], "NodesUpdated");
@@ -87,7 +90,7 @@ async fn two_pools_over_one_node_do_not_fight() {
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_goes_hands_its_nodes_to_the_next_in_one_patch() {
     let yard = Yard::new();
-    yard.add_node("quay-1", &[("row", "a"), ("crane", "by hand")]);
+    yard.add_node("quay-1", &[("row", "a"), ("crane", "by-hand")]);
     yard.add_pool("older", "a");
     yard.add_pool("newer", "a");
     yard.start().await;
@@ -99,7 +102,7 @@ async fn a_pool_that_goes_hands_its_nodes_to_the_next_in_one_patch() {
     assert_eq!(yard.condition("newer", "MembershipConflict"), None);
     yard.server.delete::<NodePool>("newer");
     seconds(1).await;
-    assert_eq!(yard.labels("quay-1"), json!({"row": "a", "crane": "by hand"}));
+    assert_eq!(yard.labels("quay-1"), json!({"row": "a", "crane": "by-hand"}));
     assert_eq!(yard.server.get::<Node>("quay-1").unwrap()["metadata"]["annotations"][LEDGER], json!(null));
 }
 
@@ -235,14 +238,14 @@ async fn a_conflict_leaves_no_trace_in_the_status() {
 #[tokio::test(start_paused = true)]
 async fn nodes_of_a_pool_that_is_no_longer_there_are_released() {
     let yard = Yard::new();
-    yard.add_node("quay-1", &[("row", "a"), ("crane", "by hand")]);
+    yard.add_node("quay-1", &[("row", "a"), ("crane", "by-hand")]);
     yard.add_pool("gantry", "a");
     yard.start().await;
     let yard = yard.restarted().await;
     yard.server.change::<NodePool>("gantry", &json!({"metadata": {"finalizers": null}}));
     yard.server.delete::<NodePool>("gantry");
     yard.start().await;
-    assert_eq!(yard.labels("quay-1"), json!({"row": "a", "crane": "by hand"}));
+    assert_eq!(yard.labels("quay-1"), json!({"row": "a", "crane": "by-hand"}));
 }
 
 // Rule controllers-7.

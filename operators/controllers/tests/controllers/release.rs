@@ -22,7 +22,7 @@ async fn release(server: &ApiServer) -> Released {
 /// A cluster in which the manager has worked and is gone.
 async fn left_behind() -> ApiServer {
     let yard = Yard::new();
-    yard.add_node("quay-1", &[("row", "a"), ("crane", "by hand")]);
+    yard.add_node("quay-1", &[("row", "a"), ("crane", "by-hand")]);
     yard.add_node("quay-2", &[("row", "b")]);
     yard.add_node("quay-3", &[("row", "none")]);
     yard.add_pool("gantry", "a");
@@ -42,7 +42,7 @@ async fn a_release_leaves_nothing_of_ours_and_the_second_finds_nothing() {
     server.delete::<NodePool>("gantry");
     assert_eq!(release(&server).await, Released { targets: 2, finalizers: 2 });
     let labels = |name: &str| server.get::<Node>(name).unwrap()["metadata"]["labels"].clone();
-    assert_eq!(labels("quay-1"), json!({"row": "a", "crane": "by hand"}));
+    assert_eq!(labels("quay-1"), json!({"row": "a", "crane": "by-hand"}));
     assert_eq!(labels("quay-2"), json!({"row": "b"}));
     assert!(server.all::<Node>().iter().all(|node| !node.to_string().contains("stowage.dev")));
     assert!(server.get::<NodePool>("gantry").is_none(), "its deletion had waited for us");

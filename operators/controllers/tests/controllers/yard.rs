@@ -1,17 +1,27 @@
 //! A cluster with nodes and pools, and the controllers in it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
-use k8s_openapi::api::{core::v1::Node, events::v1::Event};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Node, PersistentVolume, Pod},
+    events::v1::Event,
+};
 use serde_json::{Value, json};
 use stowage_api::NodePool;
-use stowage_controllers::KINDS;
+use stowage_controllers::{KINDS, Settings};
 use stowage_runtime::{Jitter, Parts, Runtime, TokioTasks};
 use stowage_testkit::{ApiServer, MovingClock, node};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const LABEL: &str = "stowage.dev/nodepool";
 pub(crate) const LEDGER: &str = "stowage.dev/nodepool-ledger";
+
+/// Unlike the product's own.
+const SETTINGS: Settings = Settings { local_dns: IpAddr::V4(Ipv4Addr::new(169, 254, 7, 7)) };
 
 pub(crate) struct Yard {
     pub(crate) server: ApiServer,
@@ -26,14 +36,17 @@ pub(crate) fn pool(name: &str, row: &str) -> Value {
         "apiVersion": "stowage.dev/v1alpha1",
         "kind": "NodePool",
         "metadata": {"name": name},
-        "spec": {"selector": {"matchLabels": {"row": row}}, "labels": {"crane": name}},
+        "spec": {
+            "selector": {"matchLabels": {"row": row}}, "labels": {"crane": name}, "deletionPolicy": "Release",
+        },
         "status": {"observedGeneration": -1},
     })
 }
 
 impl Yard {
     pub(crate) fn new() -> Self {
-        Self::over(ApiServer::default().with::<Node>().with::<NodePool>().with::<Event>())
+        let core = ApiServer::default().with::<Node>().with::<PersistentVolume>().with::<ConfigMap>();
+        Self::over(core.with::<Pod>().with::<NodePool>().with::<Event>())
     }
 
     pub(crate) fn over(server: ApiServer) -> Self {
@@ -63,7 +76,7 @@ impl Yard {
 
     pub(crate) async fn start(&self) {
         for kind in KINDS {
-            (kind.start)(&self.runtime);
+            (kind.start)(&self.runtime, &SETTINGS);
         }
         seconds(1).await;
     }

@@ -31,6 +31,24 @@ fn names_are_few_and_short_together() {
     }
 }
 
+// Rule nodepool-22.
+#[test]
+fn a_name_without_room_for_it_is_cut() {
+    // A pod has the name of its namespace before its own.
+    let pods = [format!("shop/{}", "w".repeat(253)), "shop/web".to_owned()];
+    let expected = format!("shop/{}...", "w".repeat(248));
+    assert_eq!(names(&pods).to_string(), format!("{expected} and 1 more"));
+    let wide = ["\u{20ac}".repeat(90)];
+    assert_eq!(names(&wide).to_string(), format!("{}...", "\u{20ac}".repeat(84)), "no part of a sign");
+    assert_eq!(names(&["w".repeat(256)]).to_string(), "w".repeat(256), "as long as can be");
+}
+
+#[test]
+fn things_are_counted_as_people_do() {
+    let counted = [0, 1, 2].map(|count: usize| super::counted(count, "node"));
+    assert_eq!(counted, ["0 nodes", "1 node", "2 nodes"]);
+}
+
 #[test]
 fn the_rest_is_counted() {
     let all: Vec<String> = (0..12).map(|index| index.to_string()).collect();

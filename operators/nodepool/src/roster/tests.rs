@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
-use stowage_api::NodePool;
+use stowage_api::{NodePool, node_pool::DeletionPolicy};
 
 use super::{Roster, competes_alike};
 use crate::{
     Node,
-    fixtures::{Cluster, leaving, node, pool},
+    fixtures::{Cluster, going, leaving, node, pool},
 };
 
 fn concerned(roster: &Roster, node: &Value) -> Vec<String> {
@@ -37,6 +37,35 @@ fn a_node_concerns_the_pools_that_ask_for_it_and_the_one_that_holds_it() {
         ["by-label"],
         "it holds what it no longer asks for"
     );
+}
+
+// Rule nodepool-24.
+#[test]
+fn a_node_concerns_the_pool_that_is_going_and_holds_it() {
+    let by_name = |name, age| pool(name, age, &json!({ "nodeNames": ["quay-1"] }));
+    for policy in [DeletionPolicy::Refuse, DeletionPolicy::Release, DeletionPolicy::Drain] {
+        let pools = [going(by_name("old", 1), policy), by_name("new", 2)];
+        let roster = Roster::new(&pools, []);
+        let held = node("quay-1", &json!({ "stowage.dev/nodepool": "old" }));
+        assert_eq!(concerned(&roster, &held), ["new", "old"]);
+        assert_eq!(concerned(&roster, &node("quay-1", &json!({}))), ["new"], "it gets nothing new");
+    }
+}
+
+// Rule nodepool-34.
+#[test]
+fn a_selector_of_a_pool_that_is_going_still_sees_base_labels() {
+    let by_label = json!({ "selector": { "matchLabels": { "disk": "nvme" } } });
+    let mut cluster =
+        Cluster::new(&[pool("old", 1, &by_label)], &[node("quay-1", &json!({ "disk": "nvme" }))]);
+    cluster.reconcile("old");
+    cluster.pools = vec![
+        going(cluster.pools.remove(0), DeletionPolicy::Refuse),
+        pool("new", 2, &json!({ "nodeNames": ["quay-1"] })),
+    ];
+    assert_eq!(cluster.desired("new").standing.contested.count(), 1);
+    cluster.edit("quay-1", "disk", None);
+    assert_eq!(cluster.desired("new").standing.contested.count(), 0, "it does not ask for it any more");
 }
 
 // Rule nodepool-24.

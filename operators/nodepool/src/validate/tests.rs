@@ -213,3 +213,114 @@ fn the_largest_good_pool_is_accepted() {
     });
     assert_eq!(rejection("high-io", &spec), None);
 }
+
+// Rule nodepool-17.
+#[test]
+fn annotations_that_cannot_be_are_rejected() {
+    use Reason::InvalidAnnotations as Bad;
+    let annotations = |annotations: Value| json!({ "nodeNames": ["quay-1"], "annotations": annotations });
+    let many: std::collections::BTreeMap<String, &str> =
+        (0..33).map(|index| (format!("k{index}"), "v")).collect();
+    each_is_rejected(&[
+        (annotations(json!({ "a b": "c" })), Bad, "spec.annotations[a b] is no annotation key", "a space"),
+        (
+            annotations(json!({ "a": "b".repeat(1025) })),
+            Bad,
+            "spec.annotations[a] has a value of more",
+            "memory",
+        ),
+        (annotations(json!(many)), Bad, "spec.annotations has 33 entries and must have at most 32", "cost"),
+        (
+            annotations(json!({ "node.alpha.kubernetes.io/ttl": "0" })),
+            Reason::ReservedKey,
+            "spec.annotations[node.alpha.kubernetes.io/ttl] is a key that belongs to Kubernetes",
+            "two writers on one key",
+        ),
+    ]);
+    let good = annotations(json!({ "a": "any thing, \n".repeat(1024).get(..1024) }));
+    assert_eq!(rejection("high-io", &good), None, "an annotation may have any value of at most 1024 bytes");
+}
+
+// Rule nodepool-17.
+#[test]
+fn taints_that_cannot_be_are_rejected() {
+    use Reason::InvalidTaints as Bad;
+    let good = || json!({ "key": "a", "value": "b", "effect": "NoSchedule" });
+    let taint = |taint: Value| json!({ "nodeNames": ["quay-1"], "taints": [good(), taint] });
+    let many: Vec<Value> =
+        (0..11).map(|index| json!({ "key": format!("k{index}"), "effect": "NoExecute" })).collect();
+    each_is_rejected(&[
+        (
+            taint(json!({ "key": "a b", "effect": "NoSchedule" })),
+            Bad,
+            "spec.taints[1].key must have",
+            "a space",
+        ),
+        (
+            taint(json!({ "key": "b", "value": "b c", "effect": "NoSchedule" })),
+            Bad,
+            "spec.taints[1].value must have",
+            "a space",
+        ),
+        (taint(good()), Bad, "spec.taints[1] has the key and effect of another entry", "one identity"),
+        (
+            json!({ "nodeNames": ["quay-1"], "taints": many }),
+            Bad,
+            "spec.taints has 11 entries",
+            "CCSE's limit",
+        ),
+        (
+            taint(json!({ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" })),
+            Reason::ReservedKey,
+            "spec.taints[1].key is a key that belongs to Kubernetes",
+            "it decides where the control plane runs",
+        ),
+    ]);
+    let other = taint(json!({ "key": "a", "effect": "NoExecute", "propagation": "OnInitialization" }));
+    assert_eq!(rejection("high-io", &other), None, "another effect is another taint");
+}
+
+// Rule nodepool-17.
+#[test]
+fn a_zone_that_would_select_its_own_nodes_is_rejected() {
+    let spec = |zone: &str| {
+        let selector = json!({ "matchLabels": { "topology.kubernetes.io/zone": "eu-1" } });
+        json!({ "selector": selector, "topologyZone": zone })
+    };
+    let expected = "spec.topologyZone must be Never while spec.selector uses topology.kubernetes.io/zone";
+    each_is_rejected(&[(
+        spec("IfAbsent"),
+        Reason::InvalidSelection,
+        expected,
+        "membership would decide itself",
+    )]);
+    assert_eq!(rejection("high-io", &spec("Never")), None);
+}
+
+// Rule nodepool-17.
+#[test]
+fn settings_and_the_time_for_a_drain_are_checked_and_kept() {
+    let with = |part: Value| {
+        let mut spec = json!({ "nodeNames": ["quay-1"] });
+        json_patch::merge(&mut spec, &part);
+        spec
+    };
+    each_is_rejected(&[
+        (
+            with(json!({ "kubelet": { "maxPods": 0 } })),
+            Reason::InvalidSettings,
+            "spec.kubelet.maxPods must be",
+            "no kubelet starts with it",
+        ),
+        (
+            with(json!({ "drainTimeout": "15" })),
+            Reason::InvalidSettings,
+            "spec.drainTimeout must be",
+            "no unit",
+        ),
+    ]);
+    for (timeout, seconds) in [(json!({}), 900), (json!({ "drainTimeout": "1h30m" }), 5400)] {
+        let valid = validate(&pool("high-io", 1, &with(timeout))).unwrap();
+        assert_eq!(valid.drain_timeout().as_secs(), seconds);
+    }
+}

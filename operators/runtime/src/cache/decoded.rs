@@ -4,7 +4,10 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use kube::{Resource, core::ObjectMeta};
+use kube::{
+    Resource,
+    core::{DynamicResourceScope, ObjectMeta},
+};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::value::RawValue;
 
@@ -81,7 +84,8 @@ impl<V: View> fmt::Debug for Decoded<V> {
 
 impl<V: View> Resource for Decoded<V> {
     type DynamicType = ();
-    type Scope = <V::Kind as Resource>::Scope;
+    // Whether it has a namespace was checked when the cache was made.
+    type Scope = DynamicResourceScope;
 
     fn kind((): &()) -> Cow<'_, str> {
         V::Kind::kind(&())

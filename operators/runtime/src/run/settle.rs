@@ -7,20 +7,21 @@ use std::{
 };
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Action, Controller, Failure, Outcome, Run, words};
 use crate::{
-    Event, Key, Severity, Undecodable, View, Whole,
+    AFTER_DENIAL, Event, Key, Severity, Undecodable, View, Whole,
     backoff::{Backoff, Growth},
     clock,
     error::Class,
+    events::regarding,
     metrics::ReconcileResult,
 };
 
+/// Longer than it takes until the loop knows that its term has ended.
+const AFTER_THE_TERM: Duration = Duration::from_secs(1);
 const FAILURE: Growth = Growth { first: Duration::from_secs(1), most: Duration::from_secs(300) };
 /// At once, unless the conflicts go on: then the other writer is given room.
 const CONFLICT: Growth = Growth { first: Duration::from_millis(10), most: Duration::from_secs(2) };
@@ -28,8 +29,8 @@ const CONFLICT: Growth = Growth { first: Duration::from_millis(10), most: Durati
 const FORBIDDEN: Growth = Growth { first: Duration::from_secs(60), most: Duration::from_secs(300) };
 /// A hiccup is nobody's business; this many in a row are.
 const FAILURES_WORTH_A_CONDITION: u32 = 3;
-/// Mends what no watch could tell of.
-const RESYNC: Duration = Duration::from_secs(600);
+/// The refused write is kept back until then.
+const DENIED: Growth = Growth { first: AFTER_DENIAL, most: AFTER_DENIAL };
 
 impl<C: Controller> Run<C>
 where
@@ -39,9 +40,11 @@ where
     pub(super) async fn settle(&self, key: &Key, outcome: Outcome, started: Instant) {
         let took = started.elapsed();
         self.metrics.reconciles.seconds.with_label_values(&[C::NAME]).observe(took.as_secs_f64());
+        self.metrics.queues.work.with_label_values(&[C::NAME]).observe(took.as_secs_f64());
         match outcome {
             Outcome::Gone => {
                 self.reset(key);
+                lock(&self.reports).reset(key);
                 self.count(ReconcileResult::Success);
             }
             Outcome::Done(action) => self.succeed(key, action, took),
@@ -54,6 +57,10 @@ where
                 self.tell(key, Some(Failure::Panicked), &words, took).await;
             }
             Outcome::Failed(error) if error.class() == Class::Conflict => self.settle_conflict(key),
+            // The end of the term drops what runs. This is the moment before.
+            Outcome::Failed(error) if error.class() == Class::NotLeading => {
+                self.queue.add_at(key.clone(), clock::instant() + AFTER_THE_TERM);
+            }
             Outcome::Failed(error) => {
                 let sentence = error.sentence();
                 let failure = self.settle_failure(key, error.class(), sentence.clone());
@@ -64,13 +71,25 @@ where
 
     fn succeed(&self, key: &Key, action: Action, took: Duration) {
         self.reset(key);
-        let (result, after) = match action {
-            Action::AwaitChange => (ReconcileResult::Success, RESYNC),
-            Action::RequeueAfter(after) => (ReconcileResult::RequeueAfter, after),
+        lock(&self.reports).reset(key);
+        let result = match action {
+            Action::AwaitChange => {
+                self.resync(key);
+                ReconcileResult::Success
+            }
+            Action::RequeueAfter(after) => {
+                self.queue.add_at(key.clone(), clock::instant() + self.jitter.spread(after));
+                ReconcileResult::RequeueAfter
+            }
         };
-        self.queue.add_at(key.clone(), clock::instant() + self.jitter.spread(after));
         self.count(result);
         info!(result = "success", ?took, "reconciled");
+    }
+
+    /// Has `key` looked at although nothing has changed.
+    fn resync(&self, key: &Key) {
+        let after = self.jitter.spread(self.tuned.now().resync);
+        self.queue.add_at(key.clone(), clock::instant() + after);
     }
 
     fn settle_conflict(&self, key: &Key) {
@@ -84,15 +103,20 @@ where
         match class {
             Class::Rejected => {
                 self.reset(key);
-                self.queue.add_at(key.clone(), clock::instant() + self.jitter.spread(RESYNC));
+                self.resync(key);
                 self.count(ReconcileResult::Error);
+                self.metrics.reconciles.terminal.with_label_values(&[C::NAME]).inc();
                 Some(Failure::Rejected(sentence))
+            }
+            Class::Denied => {
+                self.retry(key, DENIED);
+                Some(Failure::Denied(sentence))
             }
             Class::Forbidden => {
                 self.retry(key, FORBIDDEN);
                 Some(Failure::Forbidden(sentence))
             }
-            Class::Conflict | Class::Transient => {
+            Class::Conflict | Class::NotLeading | Class::Transient => {
                 let failures = self.retry(key, FAILURE);
                 (failures >= FAILURES_WORTH_A_CONDITION).then_some(Failure::Failing(sentence))
             }
@@ -102,19 +126,12 @@ where
     async fn settle_undecodable(&self, key: &Key, undecodable: Undecodable, took: Duration) {
         let Undecodable { error, uid, .. } = undecodable;
         self.reset(key);
+        self.resync(key);
         self.count(ReconcileResult::Error);
-        let regarding = ObjectReference {
-            api_version: Some(C::Object::api_version(&()).into_owned()),
-            kind: Some(C::Object::kind(&()).into_owned()),
-            name: Some(key.name.clone()),
-            namespace: key.namespace.clone(),
-            uid: Some(uid),
-            ..ObjectReference::default()
-        };
         let note =
             format!("This version cannot read the object, its last readable state stays in force: {error}");
         let event = Event { severity: Severity::Warning, action: "Decode", reason: "DecodeFailed", note };
-        self.recorder.publish(C::NAME, regarding, event).await;
+        self.recorder.publish(C::NAME, regarding::<C::Object>(key, &uid), event).await;
         self.tell(key, Some(Failure::Undecodable(error.clone())), &error, took).await;
     }
 
@@ -127,6 +144,7 @@ where
         retry.failures
     }
 
+    /// Forgets what failed before, but not what of it could not be told.
     fn reset(&self, key: &Key) {
         lock(&self.failures).reset(key);
         lock(&self.conflicts).reset(key);
@@ -151,12 +169,15 @@ where
         let report = AssertUnwindSafe(Arc::clone(&self.controller).report_failure(object, failure))
             .catch_unwind()
             .await;
-        match report {
-            Ok(Ok(())) => {}
-            // What the object has become wakes it, and the next attempt reports again.
-            Ok(Err(error)) => log_unreported(&error.sentence()),
-            Err(panic) => log_unreported(&words(panic.as_ref())),
-        }
+        let unreported = match report {
+            Ok(Ok(())) => return lock(&self.reports).reset(key),
+            Ok(Err(error)) => error.sentence(),
+            Err(panic) => words(panic.as_ref()),
+        };
+        log_unreported(&unreported);
+        // The failure itself may be waiting for a change that never comes. The next attempt fails and reports again.
+        let retry = lock(&self.reports).fail(key, FAILURE, clock::instant());
+        self.queue.add_at(key.clone(), clock::instant() + retry.after);
     }
 }
 

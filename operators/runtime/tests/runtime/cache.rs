@@ -1,6 +1,9 @@
 //! What a cache holds, and what its readers are told.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
@@ -27,6 +30,10 @@ fn told(cache: &Cache<Buoys>) -> Arc<Mutex<Vec<(String, bool, bool)>>> {
         telling.lock().unwrap().push((change.key.name.clone(), change.old.is_some(), change.new.is_some()));
     });
     told
+}
+
+fn errors(world: &World) -> String {
+    world.metric(r#"stowage_watch_errors_total{kind="Node"}"#).unwrap()
 }
 
 fn follow(world: &World) -> Arc<Cache<Buoys>> {
@@ -155,10 +162,71 @@ async fn a_watch_that_has_fallen_silent_is_noticed_within_45_seconds() {
     seconds(1).await;
     world.server.silence_watches();
     world.server.create::<Node>(buoy("reef"));
-    seconds(44).await;
+    seconds(42).await;
     assert_eq!(names(&buoys), Vec::<String>::new());
-    seconds(2).await;
+    seconds(3).await;
     assert_eq!(names(&buoys), ["reef"]);
+    assert_eq!(errors(&world), "1");
+}
+
+// Rule runtime-6.
+#[tokio::test(start_paused = true)]
+async fn a_watch_whose_time_is_up_is_no_error_though_nothing_has_happened() {
+    let world = World::new();
+    follow(&world);
+    seconds(600).await;
+    assert_eq!((ways(&world.server).1, errors(&world).as_str()), (15, "0"));
+}
+
+// Rule runtime-6.
+#[tokio::test(start_paused = true)]
+async fn watches_that_end_at_once_are_errors_and_begin_ever_more_slowly() {
+    let world = World::new();
+    world.server.inject(Fault::new("watch", "/nodes", Effect::Ended).after(1).times(5000));
+    let buoys = follow(&world);
+    seconds(30).await;
+    world.server.cut_watches();
+    world.server.create::<Node>(buoy("reef"));
+    seconds(100).await;
+    let began = ways(&world.server).1;
+    assert!((8..15).contains(&began), "{began} watches in 100 s");
+    assert_eq!(errors(&world), (began - 1).to_string(), "the first brought the list");
+    assert_eq!(names(&buoys), Vec::<String>::new());
+}
+
+// Rule runtime-6.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_before_its_time_is_an_error_if_nothing_came_of_it() {
+    let world = World::new();
+    follow(&world);
+    seconds(41).await;
+    world.server.create::<Node>(buoy("bar"));
+    seconds(20).await;
+    world.server.cut_watches();
+    seconds(1).await;
+    assert_eq!(errors(&world), "0", "it brought an object");
+    for told in ["1", "2"] {
+        seconds(20).await;
+        world.server.cut_watches();
+        seconds(1).await;
+        assert_eq!(errors(&world), told);
+    }
+}
+
+// Rule runtime-6.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_takes_longer_than_a_watch_is_read_in_pages() {
+    let server = ApiServer::default().with::<Node>().with_slow_lists(Duration::from_secs(1));
+    let world = World::with(server);
+    for number in 0..100 {
+        world.server.create::<Node>(buoy(&format!("buoy-{number}")));
+    }
+    let buoys = follow(&world);
+    seconds(39).await;
+    assert_eq!(world.runtime.health().missing(), ["the cache of nodes is not complete"]);
+    seconds(3).await;
+    assert_eq!((buoys.all().len(), errors(&world).as_str()), (100, "1"));
+    assert_eq!(world.runtime.health().missing(), Vec::<String>::new());
 }
 
 // Rule runtime-6.

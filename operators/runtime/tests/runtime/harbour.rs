@@ -11,8 +11,8 @@ use kube::{CustomResource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stowage_runtime::{
-    Action, Applier, Cache, Controller, Decided, Error, Event, Failure, Jitter, Key, Parts, Projected, Queue,
-    Runtime, Severity, TokioTasks, Whole,
+    Action, Applier, Cache, Cleanup, Controller, Decided, Error, Event, Failure, Jitter, Key, Parts,
+    Projected, Queue, Runtime, Severity, Spawn, TokioTasks, Whole,
 };
 use stowage_testkit::{ApiServer, MovingClock, node};
 use tokio::time::Instant;
@@ -53,6 +53,8 @@ pub(crate) struct Labels {
 pub(crate) enum Step {
     /// Labels the buoy that is named as the quay, unless it carries the value already.
     Label(&'static str),
+    /// Labels every buoy.
+    LabelAll(&'static str),
     /// Takes its time.
     Work(Duration),
     /// Panics.
@@ -61,6 +63,8 @@ pub(crate) enum Step {
     Publish,
     /// Sets the status.
     Note(&'static str),
+    /// A cleanup that comes so far.
+    Clean(Cleanup),
 }
 
 pub(crate) type Buoys = Projected<Node, Buoy>;
@@ -72,6 +76,8 @@ pub(crate) struct Pilot {
     applier: Applier,
     started: Instant,
     scripts: Mutex<BTreeMap<String, VecDeque<Step>>>,
+    /// What the next reports of a failure do first.
+    pub(crate) reports: Mutex<VecDeque<Step>>,
     /// What happened, to which quay, in which second.
     pub(crate) log: Mutex<Vec<(&'static str, String, u64)>>,
     pub(crate) failures: Mutex<Vec<Failure>>,
@@ -104,12 +110,17 @@ impl World {
     }
 
     pub(crate) fn with(server: ApiServer) -> Self {
+        Self::of(server, MovingClock::new(), Arc::new(TokioTasks))
+    }
+
+    /// One process, perhaps beside others on the same server.
+    pub(crate) fn of(server: ApiServer, clock: MovingClock, spawn: Arc<dyn Spawn>) -> Self {
         let stop = CancellationToken::new();
         let runtime = Runtime::new(Parts {
             transport: server.transport(),
-            clock: Arc::new(MovingClock::new()),
+            clock: Arc::new(clock),
             jitter: Jitter::seeded(4),
-            spawn: Arc::new(TokioTasks),
+            spawn,
             instance: "pilot-0".to_owned(),
             stop: stop.clone(),
         })
@@ -120,6 +131,7 @@ impl World {
             applier: runtime.applier(Pilot::NAME),
             started: started(),
             scripts: Mutex::default(),
+            reports: Mutex::default(),
             log: Mutex::default(),
             failures: Mutex::default(),
             running: Mutex::default(),
@@ -174,6 +186,11 @@ pub(crate) fn started() -> Instant {
     Instant::now()
 }
 
+/// A patch of a buoy.
+fn labels(light: &str) -> serde_json::Map<String, Value> {
+    serde_json::from_value(json!({"metadata": {"labels": {"light": light}}})).unwrap()
+}
+
 impl Pilot {
     fn did(&self, what: &'static str, quay: &Quay) {
         self.log.lock().unwrap().push((what, quay.name_any(), self.started.elapsed().as_secs()));
@@ -182,6 +199,12 @@ impl Pilot {
     async fn carry_out(&self, step: Step, quay: &Quay) -> Result<Action, Error> {
         match step {
             Step::Label(value) => self.label(&quay.name_any(), value).await?,
+            Step::LabelAll(value) => {
+                let patch = labels(value);
+                let all = self.buoys.all().into_iter();
+                let decided = all.map(|(key, on)| Decided { key, on, patch: patch.clone() });
+                self.applier.patch_all(&self.buoys, decided).await.all_done()?;
+            }
             Step::Work(time) => tokio::time::sleep(time).await,
             Step::Panic => panic!("the quay is under water"),
             Step::Publish => {
@@ -193,6 +216,7 @@ impl Pilot {
                 let status = QuayStatus { note: Some(note.to_owned()) };
                 self.applier.report(&self.quays, quay, &status).await?;
             }
+            Step::Clean(cleanup) => panic!("{cleanup:?} is no step of a reconcile"),
         }
         Ok(Action::AwaitChange)
     }
@@ -203,8 +227,7 @@ impl Pilot {
         if buoy.object.metadata.labels.get("light").is_some_and(|light| light == value) {
             return Ok(());
         }
-        let patch = serde_json::from_value(json!({"metadata": {"labels": {"light": value}}})).unwrap();
-        self.applier.patch(&self.buoys, Decided { key, on: buoy, patch }).await.map(drop)
+        self.applier.patch(&self.buoys, Decided { key, on: buoy, patch: labels(value) }).await.map(drop)
     }
 }
 
@@ -236,12 +259,13 @@ impl Controller for Pilot {
         result
     }
 
-    async fn cleanup(self: Arc<Self>, quay: Arc<Quay>) -> Result<(), Error> {
+    async fn cleanup(self: Arc<Self>, quay: Arc<Quay>) -> Result<Cleanup, Error> {
         self.did("cleanup", &quay);
         let step = self.scripts.lock().unwrap().get_mut(&quay.name_any()).and_then(VecDeque::pop_front);
         match step {
-            Some(step) => self.carry_out(step, &quay).await.map(drop),
-            None => Ok(()),
+            Some(Step::Clean(cleanup)) => Ok(cleanup),
+            Some(step) => self.carry_out(step, &quay).await.map(|_| Cleanup::Done),
+            None => Ok(Cleanup::Done),
         }
     }
 
@@ -253,6 +277,10 @@ impl Controller for Pilot {
     }
 
     async fn report_failure(self: Arc<Self>, quay: Arc<Quay>, failure: Failure) -> Result<(), Error> {
+        let step = self.reports.lock().unwrap().pop_front();
+        if let Some(step) = step {
+            self.carry_out(step, &quay).await?;
+        }
         self.did("report", &quay);
         self.failures.lock().unwrap().push(failure);
         Ok(())

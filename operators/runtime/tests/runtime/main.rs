@@ -4,9 +4,17 @@
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod children;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod harbour;
+#[cfg(test)]
+mod leader;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod process;
 #[cfg(test)]
 mod run;
 #[cfg(test)]

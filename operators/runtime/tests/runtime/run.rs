@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::{core::v1::Node, events::v1::Event};
 use serde_json::json;
-use stowage_runtime::{Failure, Key};
+use stowage_runtime::{DEADLINE, Failure, Key};
 use stowage_testkit::{Effect, Fault};
 
 use crate::harbour::{Quay, Step, World, quay, seconds, started};
@@ -231,6 +231,44 @@ async fn an_object_that_no_longer_decodes_is_told_and_left_alone_until_it_is_del
     assert!(world.server.get::<Quay>("north").is_none());
 }
 
+// Rule runtime-4.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_told_until_it_has_been_and_again_at_each_resync() {
+    let world = World::new();
+    world.build("north", &[]);
+    world.start();
+    seconds(1).await;
+    world.server.inject(Fault::new("patch", "/nodes/north", Effect::Refused(500, "")));
+    world.pilot.reports.lock().unwrap().extend([Step::Label("red"), Step::Panic]);
+    world.server.change::<Quay>("north", &json!({"spec": {"metres": "many"}}));
+    seconds(2).await;
+    assert_eq!(world.failures(), []);
+    seconds(5).await;
+    assert_eq!(world.failures().len(), 1);
+    assert_eq!(world.server.all::<Event>().len(), 1);
+    seconds(440).await;
+    assert_eq!(world.failures().len(), 1);
+    seconds(300).await;
+    assert_eq!(world.failures().len(), 2);
+}
+
+// Rule runtime-10.
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_could_not_be_told_is_told_ever_more_slowly() {
+    let world = World::new();
+    world.server.inject(Fault::new("patch", "/nodes/north", Effect::Refused(422, "no")).times(99));
+    world.build("north", &[const { Step::Label("red") }; 99]);
+    world.pilot.reports.lock().unwrap().extend([const { Step::Panic }; 5]);
+    world.start();
+    seconds(10).await;
+    let tries = world.times("reconcile", "north").len();
+    assert!((4..=5).contains(&tries), "{tries}: at once, after about 1, 2 and 4 s");
+    assert_eq!(world.failures(), []);
+    seconds(60).await;
+    assert_eq!(world.failures().len(), 1);
+    assert_eq!(world.times("reconcile", "north").len(), 6, "and no more since it is told");
+}
+
 // Rule runtime-13.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_once_all_is_as_it_should_be() {
@@ -266,14 +304,14 @@ async fn every_object_is_looked_at_again_about_every_ten_minutes() {
 #[tokio::test(start_paused = true)]
 async fn what_runs_at_the_stop_signal_comes_to_its_end_and_nothing_new_starts() {
     let world = World::new();
-    world.build("north", &[Step::Work(Duration::from_secs(15))]);
+    world.build("north", &[Step::Work(Duration::from_secs(12))]);
     world.start();
     seconds(1).await;
     world.stop.cancel();
     world.server.create::<Quay>(quay("south"));
     let stopped = started();
     world.runtime.ended().await;
-    assert!(stopped.elapsed() <= Duration::from_secs(14), "{:?}", stopped.elapsed());
+    assert!(stopped.elapsed() <= Duration::from_secs(11), "{:?}", stopped.elapsed());
     assert_eq!(world.times("done", "north").len(), 1);
     assert_eq!(world.times("reconcile", "south"), Vec::<u64>::new());
     assert_eq!(world.runtime.health().missing(), ["stopping"]);
@@ -290,7 +328,7 @@ async fn what_does_not_end_after_the_stop_signal_is_given_up() {
     world.stop.cancel();
     let stopped = started();
     world.runtime.ended().await;
-    assert_eq!(stopped.elapsed(), Duration::from_secs(20));
+    assert_eq!(stopped.elapsed(), DEADLINE);
 }
 
 // Rule runtime-9.

@@ -45,12 +45,12 @@ async fn of_many_patches_each_is_tried_and_the_most_urgent_error_is_returned() {
         serde_json::from_str::<serde_json::Map<_, _>>(r#"{"metadata": {"labels": {"light": "red"}}}"#)
             .unwrap();
     let seen = buoys.all();
-    let patches =
-        || seen.iter().cloned().map(|(key, on)| Decided { key, on, patch: patch.clone() }).collect();
-    let error = applier.patch_all(&buoys, patches()).await.unwrap_err();
+    let patches = || seen.iter().cloned().map(|(key, on)| Decided { key, on, patch: patch.clone() });
+    let error = applier.patch_all(&buoys, patches()).await.all_done().unwrap_err();
     assert_eq!(error.sentence(), "cannot patch Node reef: the API server answered 500 InternalServerError");
     assert_eq!(world.server.get::<Node>("spit").unwrap()["metadata"]["labels"]["light"], "red");
-    assert!(applier.patch_all(&buoys, patches()).await.is_err_and(|error| error.class() == Class::Conflict));
+    let again = applier.patch_all(&buoys, patches()).await.all_done();
+    assert!(again.is_err_and(|error| error.class() == Class::Conflict));
 }
 
 // Rule runtime-5.
@@ -173,7 +173,7 @@ async fn a_deployment_that_is_scaled_to_zero_still_has_pods_until_they_are_gone(
     }));
     for (name, deck) in [("tug-1", "lower"), ("other", "upper")] {
         server.create::<Pod>(
-            json!({"metadata": {"name": name, "labels": {"harbour.example/boat": "tug", "deck": deck}}}),
+            json!({"metadata": {"namespace": "sea", "name": name, "labels": {"harbour.example/boat": "tug", "deck": deck}}}),
         );
     }
     assert_eq!(applier.scale_to_zero(&tug).await.unwrap(), 1);

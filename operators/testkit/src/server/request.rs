@@ -13,6 +13,7 @@ pub(super) struct Call {
     pub(super) path: String,
     /// The path of all objects of the resource, without namespace: `/api/v1/nodes`.
     pub(super) collection: String,
+    pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
     pub(super) subresource: Option<String>,
     pub(super) body: Value,
@@ -28,7 +29,7 @@ impl Call {
         let query = parts.uri.query().unwrap_or_default();
         let query: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let (collection, name, subresource) = split(&path);
+        let Address { collection, namespace, name, subresource } = split(&path);
         let verb = match (&parts.method, &name) {
             (&Method::GET, Some(_)) => "get",
             (&Method::GET, None) if query.get("watch").is_some_and(|watch| watch == "true") => "watch",
@@ -41,7 +42,7 @@ impl Call {
         };
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
         let content_type = content_type.unwrap_or_default().to_owned();
-        Ok(Self { verb, path, collection, name, subresource, body, query, content_type })
+        Ok(Self { verb, path, collection, namespace, name, subresource, body, query, content_type })
     }
 
     pub(super) fn value(&self, key: &str) -> Option<&str> {
@@ -56,19 +57,33 @@ impl Call {
     pub(super) fn is_merge_patch(&self) -> bool {
         self.content_type == "application/merge-patch+json"
     }
+
+    /// An apply that takes what others own; one that would ask first is unknown here.
+    pub(super) fn is_forced_apply(&self) -> bool {
+        self.content_type == "application/apply-patch+yaml" && self.value("force") == Some("true")
+    }
 }
 
-/// Collection, name and subresource of a path: `/api/v1/nodes/quay-1/status`.
-fn split(path: &str) -> (String, Option<String>, Option<String>) {
+/// The parts of a path: `/api/v1/nodes/quay-1/status`.
+struct Address {
+    collection: String,
+    namespace: Option<String>,
+    name: Option<String>,
+    subresource: Option<String>,
+}
+
+fn split(path: &str) -> Address {
     let mut parts = path.trim_matches('/').split('/');
     let length = if path.starts_with("/api/") { 2 } else { 3 };
     let mut collection: Vec<&str> = parts.by_ref().take(length).collect();
     let mut rest: Vec<&str> = parts.collect();
+    let mut namespace = None;
     if rest.len() > 2 && rest.first() == Some(&"namespaces") {
-        rest.drain(..2);
+        namespace = rest.drain(..2).nth(1).map(ToOwned::to_owned);
     }
     let mut rest = rest.into_iter();
     collection.extend(rest.next());
     let mut next = || rest.next().map(ToOwned::to_owned);
-    (format!("/{}", collection.join("/")), next(), next())
+    let collection = format!("/{}", collection.join("/"));
+    Address { collection, namespace, name: next(), subresource: next() }
 }

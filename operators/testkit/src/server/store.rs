@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::filter::Filter;
+
 /// Why a request is not carried out.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -18,6 +20,8 @@ pub(super) struct Happened {
     pub(super) kind: &'static str,
     pub(super) collection: String,
     pub(super) object: Value,
+    /// As it was before; absent for a new one.
+    pub(super) old: Option<Value>,
 }
 
 #[derive(Default)]
@@ -49,9 +53,22 @@ impl Store {
             .collect()
     }
 
-    /// The first thing that happened in `collection` after `version`.
-    pub(super) fn after(&self, collection: &str, version: u64) -> Option<&Happened> {
-        self.history.iter().find(|happened| happened.version > version && happened.collection == collection)
+    /// The first thing that happened in `collection` after `version`, as a watch of the part that `filter` selects is
+    /// told: an object that leaves the part is deleted for it.
+    pub(super) fn after(&self, collection: &str, version: u64, filter: &Filter) -> Option<Happened> {
+        // Versions grow: what is known is skipped at once, however long the history.
+        let known = self.history.partition_point(|happened| happened.version <= version);
+        let mut news = self.history.iter().skip(known).filter(|happened| happened.collection == collection);
+        let told = |happened: &Happened| {
+            let was = happened.old.as_ref().is_some_and(|old| filter.matches(old));
+            match (was, filter.matches(&happened.object)) {
+                (false, false) => None,
+                (true, false) => Some("DELETED"),
+                (false, true) => Some("ADDED"),
+                (true, true) => Some(happened.kind),
+            }
+        };
+        news.find_map(|happened| Some(Happened { kind: told(happened)?, ..happened.clone() }))
     }
 
     pub(super) fn check(&self, collection: &str) -> Result<(), Refusal> {
@@ -65,14 +82,14 @@ impl Store {
     pub(super) fn page(
         &self,
         collection: &str,
-        selector: Option<&str>,
+        filter: &Filter,
         limit: Option<usize>,
         after: Option<&str>,
     ) -> Result<Value, Refusal> {
         self.check(collection)?;
         let mut rest = self.list(collection);
         rest.retain(|object| after.is_none_or(|after| name(object) > after));
-        rest.retain(|object| selector.is_none_or(|selector| matches(object, selector)));
+        rest.retain(|object| filter.matches(object));
         let mut page = rest;
         let left = page.split_off(limit.unwrap_or(usize::MAX).min(page.len()));
         let next = page.last().filter(|_| !left.is_empty()).map(|object| name(object).to_owned());
@@ -97,6 +114,29 @@ impl Store {
         Ok(self.store(key, object, "ADDED"))
     }
 
+    pub(super) fn read(&self, collection: &str, name: &str) -> Result<Value, Refusal> {
+        self.existing(collection, name)
+    }
+
+    /// An update as the real server does it for a Lease: it must name the version, and an equal object is no new one.
+    pub(super) fn replace(&mut self, collection: &str, name: &str, object: &Value) -> Result<Value, Refusal> {
+        let old = self.existing(collection, name)?;
+        let Some(version) = version_of(object) else {
+            let message =
+                "metadata.resourceVersion: Invalid value: must be specified for an update".to_owned();
+            return Err(Refusal { code: 422, message });
+        };
+        if Some(version) != version_of(&old)
+            || object.pointer("/metadata/uid") != old.pointer("/metadata/uid")
+        {
+            return Err(Refusal { code: 409, message: "the object has been modified".to_owned() });
+        }
+        if *object == old {
+            return Ok(old);
+        }
+        Ok(self.store((collection.to_owned(), name.to_owned()), object.clone(), "MODIFIED"))
+    }
+
     /// A merge patch on the object, or on its status alone.
     pub(super) fn patch(
         &mut self,
@@ -115,6 +155,12 @@ impl Store {
             None => json_patch::merge(&mut new, patch),
             Some(part) => json_patch::merge(&mut new, &json!({part: patch.get(part)})),
         }
+        self.change(collection, name, new)
+    }
+
+    /// Puts a changed object in its place.
+    pub(super) fn change(&mut self, collection: &str, name: &str, mut new: Value) -> Result<Value, Refusal> {
+        let old = self.existing(collection, name)?;
         if new == old {
             return Ok(old);
         }
@@ -153,10 +199,18 @@ impl Store {
         collection: &str,
         name: &str,
         uid: Option<&str>,
+        version: Option<&str>,
     ) -> Result<Value, Refusal> {
         let mut object = self.existing(collection, name)?;
         if uid.is_some() && uid != object.pointer("/metadata/uid").and_then(Value::as_str) {
-            return Err(Refusal { code: 409, message: "the UID in the precondition is another".to_owned() });
+            let message = "Precondition failed: UID in precondition: another, UID in object meta: this";
+            return Err(Refusal { code: 409, message: message.to_owned() });
+        }
+        if version.is_some() && version != version_of(&object) {
+            return Err(Refusal {
+                code: 409,
+                message: "the version in the precondition is another".to_owned(),
+            });
         }
         let key = (collection.to_owned(), name.to_owned());
         if finalizers(&object) == 0 {
@@ -172,17 +226,24 @@ impl Store {
     }
 
     fn store(&mut self, key: (String, String), object: Value, kind: &'static str) -> Value {
-        let object = self.happen(&key.0, object, kind);
+        let old = self.objects.get(&key).cloned();
+        let object = self.happen(&key.0, old, object, kind);
         self.objects.insert(key, object.clone());
         object
     }
 
     fn remove(&mut self, key: &(String, String), object: Value) -> Value {
-        self.objects.remove(key);
-        self.happen(&key.0, object, "DELETED")
+        let old = self.objects.remove(key);
+        self.happen(&key.0, old, object, "DELETED")
     }
 
-    fn happen(&mut self, collection: &str, mut object: Value, kind: &'static str) -> Value {
+    fn happen(
+        &mut self,
+        collection: &str,
+        old: Option<Value>,
+        mut object: Value,
+        kind: &'static str,
+    ) -> Value {
         self.version += 1;
         json_patch::merge(&mut object, &json!({"metadata": {"resourceVersion": self.version.to_string()}}));
         let happened = Happened {
@@ -190,6 +251,7 @@ impl Store {
             kind,
             collection: collection.to_owned(),
             object: object.clone(),
+            old,
         };
         self.history.push(happened);
         object
@@ -198,15 +260,6 @@ impl Store {
 
 fn name(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Whether every `key=value` of the selector is a label of the object.
-fn matches(object: &Value, selector: &str) -> bool {
-    selector.split(',').all(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let labels = object.pointer("/metadata/labels");
-        labels.and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value)
-    })
 }
 
 fn version_of(object: &Value) -> Option<&str> {

@@ -9,15 +9,17 @@ use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Answer, Connection, Expiry, refused, request::Call, store::Refusal};
+use super::{Answer, Connection, Expiry, filter::Filter, refused, request::Call, store::Refusal};
 
 /// One open watch.
 struct Watch {
     server: Connection,
     collection: String,
+    filter: Filter,
     /// The version it has told of.
     told: u64,
     ahead: VecDeque<String>,
+    trickle: Duration,
     cuts: usize,
     silences: usize,
     ends: Instant,
@@ -26,6 +28,7 @@ struct Watch {
 impl Connection {
     pub(super) fn watch(&self, call: &Call) -> Answer {
         let state = self.state();
+        let filter = Filter::of(call);
         let initial = call.value("sendInitialEvents") == Some("true");
         if let Err(refusal) = state.store.check(&call.collection) {
             return refused(&refusal);
@@ -49,9 +52,9 @@ impl Connection {
                 ahead.push_back(event("ERROR", &status));
             }
             None if initial => {
-                ahead.extend(
-                    state.store.list(&call.collection).into_iter().map(|object| event("ADDED", &object)),
-                );
+                let mut objects = state.store.list(&call.collection);
+                objects.retain(|object| filter.matches(object));
+                ahead.extend(objects.into_iter().map(|object| event("ADDED", &object)));
                 ahead.push_back(bookmark(
                     state.store.version(),
                     &json!({"k8s.io/initial-events-end": "true"}),
@@ -64,8 +67,10 @@ impl Connection {
         let watch = Watch {
             server: self.clone(),
             collection: call.collection.clone(),
+            filter,
             told: if initial { state.store.version() } else { from },
             ahead,
+            trickle: state.trickle,
             cuts: state.cuts,
             silences: state.silences,
             ends: Instant::now() + Duration::from_secs(seconds),
@@ -82,7 +87,8 @@ impl Connection {
 impl Watch {
     async fn next(&mut self) -> Option<String> {
         if let Some(line) = self.ahead.pop_front() {
-            return Some(line);
+            let sent = tokio::time::timeout_at(self.ends, tokio::time::sleep(self.trickle)).await;
+            return sent.is_ok().then_some(line);
         }
         let server = self.server.clone();
         loop {
@@ -100,7 +106,8 @@ impl Watch {
             if cut {
                 return None;
             }
-            if let Some(happened) = server.state().store.after(&self.collection, self.told).cloned() {
+            let news = server.state().store.after(&self.collection, self.told, &self.filter);
+            if let Some(happened) = news {
                 self.told = happened.version;
                 return Some(event(happened.kind, &happened.object));
             }

@@ -6,7 +6,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use stowage_testkit::{Effect, Fault, Logged, node};
@@ -15,10 +15,11 @@ use crate::{nodes, refusal};
 
 // Rule testkit-1.
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = r#"["get /api/v1/nodes/bar"]"#)]
+#[should_panic(expected = r#"["unknown /api/v1/nodes"]"#)]
 async fn a_request_that_the_product_never_sends_fails_the_test_by_name() {
     let (_server, nodes) = nodes(&["bar"]);
-    assert_eq!(refusal(nodes.get("bar").await), Some(501));
+    let deleted = nodes.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+    assert_eq!(refusal(deleted), Some(501));
 }
 
 // Rule testkit-2.
