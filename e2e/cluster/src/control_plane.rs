@@ -208,7 +208,9 @@ fn grace_period(spec: &Spec) -> &'static str {
 fn controllers(spec: &Spec) -> &'static str {
     match spec.node_lifecycle {
         NodeLifecycle::Watched => "*,bootstrapsigner,tokencleaner",
-        NodeLifecycle::Unwatched => "*,bootstrapsigner,tokencleaner,-node-lifecycle-controller",
+        NodeLifecycle::Unwatched => {
+            "*,bootstrapsigner,tokencleaner,-node-lifecycle-controller,-ttl-controller"
+        }
     }
 }
 

@@ -61,7 +61,8 @@ pub enum NodeLifecycle {
     /// They count as lost after a while, and are marked and tainted.
     #[default]
     Watched,
-    /// Nothing: for measurements with thousands of nodes that are plain objects, where the marks would be most of the work.
+    /// Nothing, and no other controller marks nodes: for measurements with thousands of nodes that are plain objects, where
+    /// the marks would be most of the work.
     Unwatched,
 }
 

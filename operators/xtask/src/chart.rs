@@ -1,11 +1,14 @@
 //! `cargo xtask chart`: the parts of the charts that follow from the code.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    generated::Folder,
+    docs,
+    generated::{Folder, Others},
+    roles,
+    values::{self, Configuration, configuration},
     workspace::{Workspace, cargo},
 };
 
@@ -23,33 +26,66 @@ pub(crate) fn crds(workspace: &Workspace) -> Result<Folder> {
         Ok((name, format!("{}{yaml}", mark("operators/api"))))
     });
     let path = workspace.root().join("charts/stowage-crds/templates");
-    Ok(Folder { path, command: COMMAND, files: files.collect::<Result<_>>()? })
+    Ok(Folder { path, others: Others::None, command: COMMAND, files: files.collect::<Result<_>>()? })
 }
 
-/// What the manager needs to be allowed, as it says itself.
-pub(crate) fn rbac(workspace: &Workspace) -> Result<Folder> {
+/// What the manager says of itself and what users may do with the kinds, for templates; and the values of the chart.
+pub(crate) fn stowage(workspace: &Workspace) -> Result<[Folder; 2]> {
+    let users = roles::Roles::of(&stowage_api::crds()).to_yaml()?;
+    let configuration = Configuration::try_new(&said(workspace, &["config", "schema"])?)?;
+    let rbac = format!("{}{}", mark("the permissions in the code"), said(workspace, &["rbac"])?);
+    let generated = [
+        ("rbac.yaml", rbac),
+        ("roles.yaml", format!("{}{users}", mark("operators/api"))),
+        (configuration::FILE, configuration.to_text()),
+    ];
+    let values = [
+        ("values.schema.json", values::schema(&configuration)?),
+        ("values.yaml", values::yaml(&configuration)?),
+    ];
+    Ok([
+        Folder {
+            path: generated_folder(workspace),
+            others: Others::None,
+            command: COMMAND,
+            files: named(generated),
+        },
+        Folder { path: chart(workspace), others: Others::ByHand, command: COMMAND, files: named(values) },
+    ])
+}
+
+/// What the values mean, for people.
+pub(crate) fn readme(workspace: &Workspace) -> Result<Folder> {
+    let text = values::readme(&Configuration::read(&generated_folder(workspace))?)?;
+    let files = named([("README.md", text)]);
+    Ok(Folder { path: chart(workspace), others: Others::ByHand, command: docs::COMMAND, files })
+}
+
+fn named<const N: usize>(files: [(&str, String); N]) -> BTreeMap<String, String> {
+    files.map(|(name, text)| (name.to_owned(), text)).into()
+}
+
+fn generated_folder(workspace: &Workspace) -> PathBuf {
+    chart(workspace).join("generated")
+}
+
+fn chart(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("charts/stowage")
+}
+
+/// What the program of the manager prints.
+pub(crate) fn said(workspace: &Workspace, arguments: &[&str]) -> Result<String> {
     let mut stowage = cargo();
-    stowage.args([
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "stowage-manager",
-        "--bin",
-        "stowage",
-        "--",
-        "rbac",
-    ]);
+    stowage.args(["run", "--quiet", "--locked", "--package", "stowage-manager", "--bin", "stowage", "--"]);
+    stowage.args(arguments);
     let output = stowage
         .current_dir(workspace.root())
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;
-    ensure!(output.status.success(), "`stowage rbac` ended with {}", output.status);
-    let rules = String::from_utf8(output.stdout).context("`stowage rbac` printed no text")?;
-    let files =
-        BTreeMap::from([("rbac.yaml".to_owned(), format!("{}{rules}", mark("the permissions in the code")))]);
-    Ok(Folder { path: workspace.root().join("charts/stowage/generated"), command: COMMAND, files })
+    let line = arguments.join(" ");
+    ensure!(output.status.success(), "`stowage {line}` ended with {}", output.status);
+    String::from_utf8(output.stdout).with_context(|| format!("`stowage {line}` printed no text"))
 }
 
 fn mark(source: &str) -> String {

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{generated::Folder, workspace::Workspace};
+use crate::{
+    generated::{Folder, Others},
+    workspace::Workspace,
+};
 
 /// What marks each file, and says how to change it.
 const MARK: &str =
@@ -25,7 +28,12 @@ pub(crate) fn folder(workspace: &Workspace) -> Result<Folder> {
         Ok((name, format!("{MARK}{yaml}")))
     });
     let path = workspace.root().join("crds");
-    Ok(Folder { path, command: "cargo xtask crds", files: files.collect::<Result<_>>()? })
+    Ok(Folder {
+        path,
+        others: Others::None,
+        command: "cargo xtask crds",
+        files: files.collect::<Result<_>>()?,
+    })
 }
 
 #[cfg(test)]

@@ -16,8 +16,12 @@ use crate::{cluster, image, product::Product, workspace::Workspace};
 const SAMPLE: &str = "docs/samples/nodepool.yaml";
 
 /// The pool in it, and a label that it sets.
-const POOL: &str = "high-io";
+const POOL: &str = "nodepools.stowage.dev/high-io";
 const LABEL: &str = "example.com/workload";
+
+/// Its end, and the leave for it.
+const DELETE: [&str; 3] = ["delete", POOL, "--timeout=60s"];
+const RELEASE: [&str; 5] = ["patch", POOL, "--type=merge", "-p", r#"{"spec":{"deletionPolicy":"Release"}}"#];
 
 /// How long the product may take for what takes it a moment.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -105,24 +109,17 @@ impl Stage<'_> {
     fn play(&self) -> Result<()> {
         let node = self.node.as_str();
         // What an earlier demo left would make the pool's label the node's own.
-        self.kubectl.run(&[
-            "delete",
-            &format!("nodepools.stowage.dev/{POOL}"),
-            "--ignore-not-found",
-            "--timeout=60s",
-        ])?;
+        if !self.kubectl.run(&["get", POOL, "--ignore-not-found", "-o", "name"])?.is_empty() {
+            self.kubectl.run(&RELEASE)?;
+            self.kubectl.run(&DELETE)?;
+        }
         tell("A node has a label of its own that the pool will replace.")?;
         self.kubectl(&["label", "node", node, &format!("{LABEL}=batch"), "--overwrite"])?;
 
         tell("The pool gives every Linux node its labels.")?;
         self.apply()?;
         self.wait("io")?;
-        self.kubectl(&[
-            "wait",
-            "--for=condition=Ready",
-            "--timeout=60s",
-            &format!("nodepools.stowage.dev/{POOL}"),
-        ])?;
+        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", POOL])?;
         self.kubectl(&["get", "nodepools.stowage.dev"])?;
         self.nodes()?;
 
@@ -131,8 +128,12 @@ impl Stage<'_> {
         self.wait("io")?;
         self.nodes()?;
 
-        tell("The pool goes: the node has what it had, and nothing else of the pool.")?;
-        self.kubectl(&["delete", &format!("nodepools.stowage.dev/{POOL}"), "--timeout=60s"])?;
+        tell("A pool with nodes is not deleted by mistake.")?;
+        self.refused(&DELETE)?;
+
+        tell("With leave it goes: the node has what it had, and nothing else of the pool.")?;
+        self.kubectl(&RELEASE)?;
+        self.kubectl(&DELETE)?;
         self.wait("batch")?;
         self.nodes()?;
 
@@ -155,7 +156,18 @@ impl Stage<'_> {
     fn kubectl(&self, arguments: &[&str]) -> Result<()> {
         let output = self.kubectl.run(arguments)?;
         let root = format!("{}/", self.workspace.root().display());
-        say(&format!("$ kubectl {}\n{output}", arguments.join(" ").replace(&root, "")))
+        say(&format!("$ kubectl {}\n{output}", typed(arguments).replace(&root, "")))
+    }
+
+    /// The same for a command that has to fail.
+    fn refused(&self, arguments: &[&str]) -> Result<()> {
+        match self.kubectl.run(arguments) {
+            Ok(output) => bail!("`kubectl {}` was to be refused: {output}", arguments.join(" ")),
+            Err(stowage_cluster::Error::Program { output, .. }) => {
+                say(&format!("$ kubectl {}\n{output}\n", typed(arguments)))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits until the node's label has this value.
@@ -173,6 +185,14 @@ impl Stage<'_> {
             Err(error) => bail!("{error}\nSee: kubectl -n stowage-system logs deployment/stowage"),
         }
     }
+}
+
+/// A command line as a shell takes it.
+fn typed(arguments: &[&str]) -> String {
+    let quoted = arguments.iter().map(|argument| {
+        if argument.contains('{') { format!("'{argument}'") } else { (*argument).to_owned() }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// What comes next, as a comment above the commands.

@@ -6,7 +6,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::Value;
 
-use crate::{generated::Folder, workspace::Workspace};
+use crate::{
+    generated::{Folder, Others},
+    workspace::Workspace,
+};
+
+/// What writes them.
+pub(crate) const COMMAND: &str = "cargo xtask docs";
 
 /// What marks each file, and says how to change it.
 const MARK: &str =
@@ -22,7 +28,8 @@ const PATHS: &str = "In a path, `[]` is each item of a list and `*` each key of 
 pub(crate) fn folder(workspace: &Workspace) -> Folder {
     let files = stowage_api::crds().into_iter();
     let files = files.map(|crd| (format!("{}.md", crd.spec.names.plural), page(&crd))).collect();
-    Folder { path: workspace.root().join("docs/reference"), command: "cargo xtask docs", files }
+    let path = workspace.root().join("docs/reference");
+    Folder { path, others: Others::None, command: COMMAND, files }
 }
 
 /// The page of one kind: blocks of Markdown, with an empty line between them.

@@ -11,14 +11,25 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-/// A folder in which nothing but these files stands.
+/// Generated files of one folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
+    /// What else may stand there.
+    pub(crate) others: Others,
     /// The command that writes it.
     pub(crate) command: &'static str,
     /// Each file's name and text.
     pub(crate) files: BTreeMap<String, String>,
+}
+
+/// The files of a folder that are not generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// There are none: a stray file is a finding, and goes.
+    None,
+    /// Written by hand, and not looked at.
+    ByHand,
 }
 
 /// What is done with a generated folder.
@@ -86,8 +97,12 @@ impl Folder {
         let mut there = BTreeMap::new();
         for entry in entries {
             let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if self.others == Others::ByHand && !self.files.contains_key(&name) {
+                continue;
+            }
             let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            there.insert(path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text);
+            there.insert(name, text);
         }
         Ok(there)
     }
@@ -104,7 +119,7 @@ mod tests {
         let path = dir.path().join("moons");
         let files = [("io", "io\n"), ("rhea", "rhea\n"), ("titan", "titan\n")];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
-        let folder = Folder { path: path.clone(), command: "cargo xtask moons", files };
+        let folder = Folder { path: path.clone(), others: Others::None, command: "cargo xtask moons", files };
         fs::create_dir(&path).unwrap();
         for (name, text) in [("io", "io\n"), ("rhea", "edited\n"), ("luna", "stray\n")] {
             fs::write(path.join(name), text).unwrap();
@@ -119,6 +134,12 @@ mod tests {
         assert_eq!(folder.differences().unwrap(), wanted);
         assert_eq!(Mode { check: true }.run(std::slice::from_ref(&folder)).unwrap(), ExitCode::FAILURE);
         assert_eq!(fs::read_to_string(path.join("rhea")).unwrap(), "edited\n", "a check wrote something");
+
+        // Beside what is written by hand the stray one is none.
+        let beside = Folder { others: Others::ByHand, ..folder.clone() };
+        assert_eq!(beside.differences().unwrap(), wanted[1..]);
+        assert_eq!(Mode { check: false }.run(std::slice::from_ref(&beside)).unwrap(), ExitCode::SUCCESS);
+        assert_eq!(fs::read_to_string(path.join("luna")).unwrap(), "stray\n");
 
         assert_eq!(Mode { check: false }.run(std::slice::from_ref(&folder)).unwrap(), ExitCode::SUCCESS);
         assert_eq!(Mode { check: true }.run(std::slice::from_ref(&folder)).unwrap(), ExitCode::SUCCESS);

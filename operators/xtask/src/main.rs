@@ -1,5 +1,6 @@
 //! The project's own commands, as `cargo xtask COMMAND`.
 
+mod bench;
 mod chart;
 mod cluster;
 mod crds;
@@ -9,9 +10,11 @@ mod generated;
 mod image;
 mod layers;
 mod product;
+mod roles;
 mod static_build;
 mod suite;
 mod test;
+mod values;
 mod workspace;
 
 use std::{
@@ -34,6 +37,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Measure the product beside a bare client, as ratios in one run on a control plane of its own.
+    Bench(bench::BenchArgs),
     /// Write the parts of charts/ that follow from the code.
     Chart {
         #[command(flatten)]
@@ -48,7 +53,7 @@ enum Task {
     },
     /// Show the product at work, on the project's own cluster or on yours.
     Demo(demo::DemoArgs),
-    /// Write docs/reference/ from the types of the kinds.
+    /// Write docs/reference/ from the types of the kinds, and the chart's README from its values.
     Docs {
         #[command(flatten)]
         mode: generated::Mode,
@@ -74,14 +79,19 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<ExitCode> {
     match &args.command {
+        Task::Bench(args) => bench::run(args, &Workspace::load()?),
         Task::Chart { mode } => {
             let workspace = Workspace::load()?;
-            mode.run(&[chart::crds(&workspace)?, chart::rbac(&workspace)?])
+            let [generated, values] = chart::stowage(&workspace)?;
+            mode.run(&[chart::crds(&workspace)?, generated, values])
         }
         Task::Cluster(args) => cluster::run(args),
         Task::Crds { mode } => mode.run(&[crds::folder(&Workspace::load()?)?]),
         Task::Demo(args) => demo::run(args),
-        Task::Docs { mode } => mode.run(&[docs::folder(&Workspace::load()?)]),
+        Task::Docs { mode } => {
+            let workspace = Workspace::load()?;
+            mode.run(&[docs::folder(&workspace), chart::readme(&workspace)?])
+        }
         Task::Image(args) => image::run(args, &Workspace::load()?),
         Task::Layers => layers::run(&Workspace::load()?),
         Task::Test(args) => test::run(args, &Workspace::load()?),

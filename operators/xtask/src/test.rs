@@ -4,6 +4,7 @@ mod charts;
 mod needed;
 mod programs;
 mod real;
+mod rendered;
 
 use std::{
     env,

@@ -11,6 +11,7 @@ use stowage_cluster::{
 use super::{
     Foreign, Places,
     charts::{self, Helms},
+    rendered,
 };
 use crate::{
     cluster, image,
@@ -36,8 +37,19 @@ const CLUSTERS: &str = "stowage-cluster";
 pub(super) const LEFT_OUT: [&str; 2] = [AUDITED, CLUSTERS];
 
 /// The tests of the product, in this order: the later, the more they break.
-const PRODUCT_TESTS: [&str; 7] =
-    ["node_pool", "manager", "rights", "unreadable", "losses", "uninstall", "aftermath"];
+const PRODUCT_TESTS: [&str; 11] = [
+    "node_pool",
+    "node_pool_keys",
+    "node_pool_deletion",
+    "manager",
+    "upgrade",
+    "rights",
+    "unreadable",
+    "failover",
+    "losses",
+    "uninstall",
+    "aftermath",
+];
 
 /// Tests that run one at a time on a real cluster.
 #[derive(Clone, Copy)]
@@ -64,6 +76,7 @@ pub(super) fn on_own(workspace: &Workspace, places: &Places, suite: &mut Suite) 
     })?;
     let Some((binaries, helms)) = built else { return Ok(()) };
     charts::check(workspace, &helms, suite)?;
+    rendered::check(workspace, &helms.four, suite)?;
 
     let environment = vec![
         ("STOWAGE_CLUSTER", CLUSTER.into()),
