@@ -25,6 +25,9 @@ pub const SERVICE_ACCOUNT: &str = "system:serviceaccount:stowage-system:stowage"
 /// How long anything may take that takes a second: a wait ends as soon as it sees what it waits for.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
+/// How many managers the chart installs.
+pub const MANAGERS: u8 = 2;
+
 /// What a test or a helper of one comes to.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -122,42 +125,6 @@ impl Lab {
         Ok(found?)
     }
 
-    /// Scales the manager and waits until as many of its pods run.
-    pub fn scale_manager(&self, replicas: u8) -> Outcome {
-        let (count, deployment) = (format!("--replicas={replicas}"), format!("deployment/{RELEASE}"));
-        self.kubectl.run(&["--namespace", NAMESPACE, "scale", &deployment, &count])?;
-        wait_for(&format!("{replicas} managers"), LIMIT, || {
-            let pods = self.manager_pods().map_err(|error| error.to_string())?;
-            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            let settled = pods.len() == usize::from(replicas) && ready == pods.len();
-            if settled { Ok(()) } else { Err(format!("{} pods, {ready} ready", pods.len())) }
-        })?;
-        Ok(())
-    }
-
-    /// The manager's pods, those that end included.
-    pub fn manager_pods(&self) -> Outcome<Vec<Value>> {
-        let selector = format!("app.kubernetes.io/name=stowage,app.kubernetes.io/instance={RELEASE}");
-        let list = self.kubectl.get(&["pods", "--namespace", NAMESPACE, "--selector", &selector])?;
-        Ok(list.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
-    }
-
-    /// The node that the manager runs on, and the name of its pod.
-    pub fn manager_place(&self) -> Outcome<(String, String)> {
-        let pods = self.manager_pods()?;
-        let [pod] = pods.as_slice() else { return Err(format!("one manager is expected: {pods:?}").into()) };
-        let text = |path: &str| pod.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let place = (text("/spec/nodeName"), text("/metadata/name"));
-        place.0.zip(place.1).ok_or_else(|| format!("the manager is nowhere: {pod}").into())
-    }
-
-    /// The manager's metrics, as Prometheus reads them.
-    pub fn manager_metrics(&self) -> Outcome<String> {
-        let (_, pod) = self.manager_place()?;
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics");
-        Ok(self.kubectl.run(&["get", "--raw", &path])?)
-    }
-
     /// The notes of the events with this reason about an object that has no namespace.
     pub fn events(&self, reason: &str, object: &Value) -> Outcome<Vec<String>> {
         let uid = object.pointer("/metadata/uid").ok_or("the object was never stored")?;
@@ -179,17 +146,6 @@ impl Lab {
         })
     }
 
-    /// The manager's log.
-    pub fn manager_log(&self) -> Outcome<String> {
-        Ok(self.kubectl.run(&[
-            "--namespace",
-            NAMESPACE,
-            "logs",
-            &format!("deployment/{RELEASE}"),
-            "--tail=-1",
-        ])?)
-    }
-
     /// A chart of this repository.
     pub fn chart(name: &str) -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts").join(name)
@@ -206,7 +162,7 @@ pub fn finally(work: impl FnOnce() -> Outcome, after: impl FnOnce() -> Outcome) 
     }
 }
 
-fn is_ready(object: &Value) -> bool {
+pub(crate) fn is_ready(object: &Value) -> bool {
     crate::condition(object, "Ready").is_some_and(|ready| ready.get("status") == Some(&json!("True")))
 }
 

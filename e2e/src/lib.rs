@@ -5,13 +5,15 @@
 mod audit;
 mod lab;
 mod machine;
+mod manager;
 mod node;
 mod pool;
 mod right;
 
 pub use audit::{Audit, Request};
-pub use lab::{LIMIT, Lab, NAMESPACE, Outcome, RELEASE, SERVICE_ACCOUNT, finally};
+pub use lab::{LIMIT, Lab, MANAGERS, NAMESPACE, Outcome, RELEASE, SERVICE_ACCOUNT, finally};
 pub use machine::FrozenApi;
+pub use manager::Term;
 pub use node::{Node, plain_node};
-pub use pool::{condition, is_settled, pool};
+pub use pool::{condition, is_settled, pool, pool_with};
 pub use right::Right;

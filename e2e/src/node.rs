@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use stowage_cluster::wait_for;
 
-use crate::{Lab, Outcome};
+use crate::{Audit, LIMIT, Lab, Outcome, Request, SERVICE_ACCOUNT};
 
 /// What of a node a pool can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,5 +58,30 @@ impl Lab {
     pub fn set_label(&self, node: &str, key: &str, value: Option<&str>) -> Outcome {
         let change = value.map_or_else(|| format!("{key}-"), |value| format!("{key}={value}"));
         Ok(self.kubectl.run(&["label", "node", node, &change, "--overwrite"]).map(drop)?)
+    }
+
+    /// Sets an annotation by hand; nothing removes it.
+    pub fn annotate(&self, node: &str, key: &str, value: Option<&str>) -> Outcome {
+        let change = value.map_or_else(|| format!("{key}-"), |value| format!("{key}={value}"));
+        Ok(self.kubectl.run(&["annotate", "node", node, &change, "--overwrite"]).map(drop)?)
+    }
+
+    /// Our patches of a node that were carried out. One may be refused for each write of somebody else that came between,
+    /// as the node controller's on a new node; any other refusal is an error. What they did may be seen a moment before the
+    /// log has the request, so the first is waited for.
+    pub fn node_writes(&self, audit: &Audit, node: &str) -> Outcome<Vec<Request>> {
+        let of_node = |request: &Request| {
+            request.is_write() && request.resource.starts_with("nodes") && request.name == node
+        };
+        let done = wait_for(&format!("a patch of {node} in the audit log"), LIMIT, || {
+            let mut writes = audit.writes_of(SERVICE_ACCOUNT).map_err(|error| error.to_string())?;
+            writes.retain(of_node);
+            if writes.is_empty() { Err("none".to_owned()) } else { Ok(writes) }
+        })?;
+        let requests = audit.requests()?.into_iter().filter(of_node);
+        let (ours, others): (Vec<_>, Vec<_>) = requests.partition(|request| request.user == SERVICE_ACCOUNT);
+        let refused: Vec<_> = ours.into_iter().filter(|request| !request.was_carried_out()).collect();
+        let explained = refused.len() <= others.len() && refused.iter().all(|request| request.code == 409);
+        if explained { Ok(done) } else { Err(format!("refused: {refused:?}").into()) }
     }
 }

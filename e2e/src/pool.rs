@@ -8,14 +8,21 @@ use crate::{Lab, Outcome};
 /// The resource, by its whole name: other products have a `NodePool` too.
 pub(crate) const RESOURCE: &str = "nodepools.stowage.dev";
 
-/// A pool with these nodes and labels.
+/// A pool with these nodes and labels, which can be deleted although it has nodes.
 pub fn pool(name: &str, nodes: &[&str], labels: &Value) -> Value {
     json!({
         "apiVersion": "stowage.dev/v1alpha1",
         "kind": "NodePool",
         "metadata": {"name": name},
-        "spec": {"nodeNames": nodes, "labels": labels},
+        "spec": {"nodeNames": nodes, "labels": labels, "deletionPolicy": "Release"},
     })
+}
+
+/// The same with these fields of the spec, which take the place of what is there; null takes one away.
+pub fn pool_with(name: &str, nodes: &[&str], fields: &Value) -> Value {
+    let mut object = pool(name, nodes, &json!({}));
+    json_patch::merge(&mut object, &json!({"spec": fields}));
+    object
 }
 
 /// The condition of this type.
@@ -59,8 +66,12 @@ impl Lab {
         if age.as_secs() > 1 { Ok(()) } else { Err(format!("created {age:?} ago")) }
     }
 
-    /// Deletes a pool and waits until it has released its nodes.
+    /// Deletes a pool, whatever its policy, and waits until it has released its nodes; one that is not there is success.
     pub fn delete_pool(&self, name: &str) -> Outcome {
+        if self.find(RESOURCE, name)?.is_some() {
+            let leave = r#"{"spec": {"deletionPolicy": "Release"}}"#;
+            self.kubectl.run(&["patch", RESOURCE, name, "--type=merge", "-p", leave])?;
+        }
         self.delete(RESOURCE, name)
     }
 }

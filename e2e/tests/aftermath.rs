@@ -2,7 +2,66 @@
 
 /// With the audit log of the project's own cluster as the witness.
 mod audited {
-    use stowage_e2e::{Audit, Lab};
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+    use stowage_e2e::{Audit, Lab, NAMESPACE, Outcome, RELEASE, SERVICE_ACCOUNT};
+
+    /// Verbs and resources that the chart grants to the manager.
+    fn granted(lab: &Lab) -> Outcome<BTreeSet<(String, String)>> {
+        let (chart, file) = (Lab::chart(RELEASE), tempfile::NamedTempFile::new()?);
+        let template = ["template", RELEASE, chart.to_str().ok_or("a path that is no text")?];
+        let part = ["--namespace", NAMESPACE, "--show-only", "templates/rbac.yaml"];
+        let image = ["--set-string", "image.repository=registry.example/stowage,image.tag=1"];
+        let rendered = lab.helm.run(&[template.as_slice(), &part, &image].concat())?;
+        std::fs::write(&file, rendered)?;
+        let file = file.path().to_str().ok_or("a path that is no text")?;
+        let printed = lab.kubectl.run(&["create", "--dry-run=client", "-o", "json", "-f", file])?;
+        // One object after the other, and no list of them.
+        let objects: Vec<Value> =
+            serde_json::Deserializer::from_str(&printed).into_iter().collect::<Result<_, _>>()?;
+        let parts = |of: &Value, field: &str| -> Vec<Value> {
+            of.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
+        };
+        let rules = objects.iter().flat_map(|object| parts(object, "rules"));
+        let texts = |rule: &Value, field: &str| -> Vec<String> {
+            parts(rule, field).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let pairs = rules.flat_map(|rule| {
+            let resources = texts(&rule, "resources");
+            let with = move |verb: String| {
+                resources.clone().into_iter().map(move |resource| (verb.clone(), resource))
+            };
+            texts(&rule, "verbs").into_iter().flat_map(with).collect::<Vec<_>>()
+        });
+        Ok(pairs.collect())
+    }
+
+    // Rule e2e-4. A watch is in the log only when it has ended, so this comes after the uninstall.
+    #[test]
+    fn every_right_that_was_granted_was_used() {
+        let lab = Lab::open().unwrap();
+        let requests = Audit::whole(lab.own().unwrap().audit_log()).requests().unwrap();
+        let ours =
+            requests.into_iter().filter(|request| request.user == SERVICE_ACCOUNT && request.code != 403);
+        let used: BTreeSet<_> = ours
+            .flat_map(|request| {
+                // An apply that makes its object needs two rights and is one request; so is a watch that begins with all
+                // objects, in whose place an API server that streams none is asked for a list.
+                let also = match (request.verb.as_str(), request.code) {
+                    ("patch", 201) => Some("create".to_owned()),
+                    ("watch", _) => Some("list".to_owned()),
+                    _ => None,
+                };
+                let verbs = [Some(request.verb), also];
+                verbs.into_iter().flatten().map(move |verb| (verb, request.resource.clone()))
+            })
+            .collect();
+        let granted = granted(&lab).unwrap();
+        assert!(granted.len() > 10, "the witness is blind: {granted:?}");
+        let unused: Vec<_> = granted.difference(&used).collect();
+        assert!(unused.is_empty(), "{unused:?}");
+    }
 
     // Rule e2e-8.
     #[test]

@@ -74,29 +74,10 @@ mod audited {
     use serde_json::{Value, json};
     use stowage_api::keys::NODEPOOL_LABEL;
     use stowage_cluster::wait_for;
-    use stowage_e2e::{Audit, LIMIT, Lab, Outcome, Request, SERVICE_ACCOUNT, condition, plain_node, pool};
+    use stowage_e2e::{LIMIT, Lab, Request, condition, plain_node, pool};
 
     /// Within this a node carries its pool's labels.
     const PROMPT: Duration = Duration::from_secs(1);
-
-    /// Our patches of a node that were carried out. One may be refused for each write of somebody else that came between,
-    /// as the node controller's on a new node; any other refusal is an error. The label may be seen a moment before the log
-    /// has the request, so the first is waited for.
-    fn patches(audit: &Audit, node: &str) -> Outcome<Vec<Request>> {
-        let of_node = |request: &Request| {
-            request.is_write() && request.resource.starts_with("nodes") && request.name == node
-        };
-        let done = wait_for(&format!("a patch of {node} in the audit log"), LIMIT, || {
-            let mut writes = audit.writes_of(SERVICE_ACCOUNT).map_err(|error| error.to_string())?;
-            writes.retain(of_node);
-            if writes.is_empty() { Err("none".to_owned()) } else { Ok(writes) }
-        })?;
-        let requests = audit.requests()?.into_iter().filter(of_node);
-        let (ours, others): (Vec<_>, Vec<_>) = requests.partition(|request| request.user == SERVICE_ACCOUNT);
-        let refused: Vec<_> = ours.into_iter().filter(|request| !request.was_carried_out()).collect();
-        let explained = refused.len() <= others.len() && refused.iter().all(|request| request.code == 409);
-        if explained { Ok(done) } else { Err(format!("refused: {refused:?}").into()) }
-    }
 
     // Rule controllers-1.
     #[test]
@@ -110,7 +91,7 @@ mod audited {
         let created = |request: &&Request| request.verb == "create" && request.resource == "nodes";
         let requests = audit.requests().unwrap();
         let created = requests.iter().find(created).unwrap().at;
-        let patches = patches(&audit, "prompt-1").unwrap();
+        let patches = lab.node_writes(&audit, "prompt-1").unwrap();
         assert_eq!(patches.len(), 1, "{patches:?}");
         let took = patches[0].at.duration_since(created);
         assert!(took.unsigned_abs() < PROMPT, "{took:?}");
@@ -131,7 +112,7 @@ mod audited {
             let audit = lab.audit().unwrap();
             lab.set_label(node, key, change).unwrap();
             lab.wait_for_label(node, key, Some("bulk")).unwrap();
-            assert_eq!(patches(&audit, node).unwrap().len(), 1, "after {change:?}");
+            assert_eq!(lab.node_writes(&audit, node).unwrap().len(), 1, "after {change:?}");
         }
         lab.set_label(node, "foreign.example/key", Some("mine")).unwrap();
         lab.settle(&pool("drift", &[node], &json!({key: "liquid"}))).unwrap();
@@ -163,7 +144,7 @@ mod audited {
         lab.delete_pool("z-older").unwrap();
         lab.wait_for_label(node, key, Some("younger")).unwrap();
         lab.wait_for_pool("b-younger", "an end of the conflict for", |object| !conflict(object)).unwrap();
-        assert_eq!(patches(&audit, node).unwrap().len(), 1);
+        assert_eq!(lab.node_writes(&audit, node).unwrap().len(), 1);
         lab.delete_pool("b-younger").unwrap();
         assert_eq!(lab.node(node).unwrap().label(key), None);
     }
@@ -178,14 +159,14 @@ mod audited {
         let audit = lab.audit().unwrap();
         lab.settle(&pool("fleet", &nodes, &json!({"fleet.example/b": "2"}))).unwrap();
         for node in &nodes {
-            assert_eq!(patches(&audit, node).unwrap().len(), 1, "{node}");
+            assert_eq!(lab.node_writes(&audit, node).unwrap().len(), 1, "{node}");
             let seen = lab.node(node).unwrap();
             assert_eq!((seen.label("fleet.example/a"), seen.label("fleet.example/b")), (None, Some("2")));
         }
         // One more change, seen by the same witness, so that silence could be told from blindness.
         lab.set_label(nodes[0], "fleet.example/b", Some("3")).unwrap();
         wait_for("a second patch", LIMIT, || {
-            let seen = patches(&audit, nodes[0]).map_err(|error| error.to_string())?;
+            let seen = lab.node_writes(&audit, nodes[0]).map_err(|error| error.to_string())?;
             if seen.len() == 2 { Ok(()) } else { Err(format!("{seen:?}")) }
         })
         .unwrap();
@@ -204,7 +185,7 @@ mod audited {
         let settled = lab.settle(&chosen).unwrap();
         assert_eq!(
             settled["status"]["nodes"],
-            json!({"total": 1, "ready": 1, "notReady": 0, "unschedulable": 0})
+            json!({"total": 1, "ready": 1, "notReady": 0, "unschedulable": 0, "draining": 0})
         );
         lab.kubectl.run(&["cordon", node]).unwrap();
         let cordoned = |object: &Value| object["status"]["nodes"]["unschedulable"] == 1;

@@ -23,16 +23,6 @@ mod audited {
         Ok(found?)
     }
 
-    /// Waits until the manager's log has a line with all of these words.
-    fn wait_for_log(lab: &Lab, words: &[&str]) -> Outcome {
-        let found = wait_for(&format!("a line with {words:?} in the log"), LIMIT, || {
-            let log = lab.manager_log().map_err(|error| error.to_string())?;
-            let found = log.lines().any(|line| words.iter().all(|word| line.contains(word)));
-            if found { Ok(()) } else { Err(log) }
-        });
-        Ok(found?)
-    }
-
     /// The chart's own test names the right.
     fn ensure_test_names(lab: &Lab, resource: &str, verb: &str) -> Outcome {
         let Err(said) = lab.helm_test() else { return Err("the chart's test has passed".into()) };
@@ -77,7 +67,7 @@ mod audited {
             lab.wait_for_label(node, "mute.example/a", Some("1"))?;
             wait_for_refusal(&audit, STATUS)?;
             let right = "grant the verb patch on nodepools.stowage.dev/status to this service account";
-            wait_for_log(&lab, &["WARN", "mute", right])?;
+            lab.wait_for_log(&["WARN", "mute", right])?;
             ensure_test_names(&lab, "nodepools.stowage.dev/status", "patch")
         })
         .unwrap();
@@ -94,7 +84,7 @@ mod audited {
             let audit = lab.audit()?;
             let silent = lab.settle(&pool("silent", &[node], &json!({"silent.example/a": "1"})))?;
             wait_for_refusal(&audit, EVENTS)?;
-            wait_for_log(&lab, &["WARN", "event not sent", r#"cannot create resource \"events\""#])?;
+            lab.wait_for_log(&["WARN", "event not sent", r#"cannot create resource \"events\""#])?;
             assert_eq!(lab.events("NodesUpdated", &silent)?, Vec::<String>::new());
             ensure_test_names(&lab, "events.events.k8s.io", "create")
         })

@@ -28,6 +28,8 @@ fn with_any_spec(lab: &Lab, work: impl FnOnce() -> Outcome) -> Outcome {
     })
 }
 
+const UNREADABLE: &str = "stowage_undecodable_objects{kind=\"NodePool\"}";
+
 /// A pool whose nodes are a text instead of a list.
 fn garbled(name: &str) -> Value {
     json!({
@@ -53,16 +55,6 @@ fn wait_until_told(lab: &Lab, name: &str) -> Outcome {
     Ok(found?)
 }
 
-fn wait_for_metric(lab: &Lab, count: u8) -> Outcome {
-    let line = format!("stowage_undecodable_objects{{kind=\"NodePool\"}} {count}");
-    let found = wait_for(&line, LIMIT, || {
-        let metrics = lab.manager_metrics().map_err(|error| error.to_string())?;
-        let seen: Vec<_> = metrics.lines().filter(|line| line.contains("undecodable")).collect();
-        if seen.contains(&line.as_str()) { Ok(()) } else { Err(format!("{seen:?}")) }
-    });
-    Ok(found?)
-}
-
 // Rule e2e-10.
 #[test]
 fn a_pool_that_cannot_be_read_is_named_and_stops_no_other() {
@@ -79,7 +71,7 @@ fn a_pool_that_cannot_be_read_is_named_and_stops_no_other() {
         for name in ["garbled", "worn"] {
             wait_until_told(&lab, name)?;
         }
-        wait_for_metric(&lab, 2)?;
+        lab.wait_for_metric(UNREADABLE, "2")?;
 
         // What could be read once says so, and keeps what it has given.
         let told =
@@ -97,7 +89,7 @@ fn a_pool_that_cannot_be_read_is_named_and_stops_no_other() {
         lab.delete_pool("garbled")?;
         lab.apply(&pool("worn", &[two], &json!({"worn.example/a": "2"})))?;
         lab.wait_for_pool("worn", "a mended pool", is_settled)?;
-        wait_for_metric(&lab, 0)
+        lab.wait_for_metric(UNREADABLE, "0")
     })
     .unwrap();
     lab.wait_for_label(two, "worn.example/a", Some("2")).unwrap();
