@@ -106,11 +106,11 @@ impl<'a> Title<'a> {
             return Self::Held(owned);
         }
         match (owned.placing, was) {
-            (Placing::Once, ConflictPolicy::Enforce | ConflictPolicy::Yield) => Self::Spent,
+            // A zone that somebody gave to the node is theirs; one that somebody took away is absent, and put anew.
+            (Placing::Once, ConflictPolicy::Enforce | ConflictPolicy::Yield)
+            | (Placing::IfAbsent, ConflictPolicy::Enforce) => Self::Spent,
             (Placing::Always | Placing::IfAbsent, ConflictPolicy::Yield) => Self::Yielded,
-            // A zone that somebody gave to the node is theirs; one that somebody took away is missing.
-            (Placing::IfAbsent, ConflictPolicy::Enforce) if live.is_some() => Self::Spent,
-            (Placing::Always | Placing::IfAbsent, ConflictPolicy::Enforce) => Self::Held(owned),
+            (Placing::Always, ConflictPolicy::Enforce) => Self::Held(owned),
         }
     }
 

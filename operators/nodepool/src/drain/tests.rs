@@ -304,6 +304,15 @@ fn a_pass_asks_only_so_many_pods_and_each_has_its_turn() {
 #[test]
 fn the_pause_grows_while_nothing_moves_and_ends_with_the_time() {
     let going = |going| Answers { going, held: Vec::new() };
+    let pods: Vec<_> = (0..40)
+        .map(|number| Eviction {
+            node: "quay-1".to_owned(),
+            namespace: "harbour".to_owned(),
+            name: format!("crate-{number}"),
+            uid: String::new(),
+        })
+        .collect();
+    let most_going = Answers { going: 60, ..held(&pods, Hold::Budget) };
     let after = |step, ready: usize, answers: &Answers| {
         Plan { step, ready, ..Plan::default() }.again(answers).as_secs()
     };
@@ -314,6 +323,7 @@ fn the_pause_grows_while_nothing_moves_and_ends_with_the_time() {
         (Step::GiveUp, 0, going(0), 1, "what could not be written is tried again"),
         (evict(0, 900), 300, going(100), 1, "others have their turn"),
         (evict(800, 900), 100, going(100), 5, "those that go are waited for"),
+        (evict(0, 900), 100, most_going, 5, "all have been asked, those that are held as well"),
         (evict(0, 900), 0, going(0), 5, "some are still ending"),
         (evict(50, 900), 300, going(0), 5, "no pod goes, and others have their turn later"),
         (evict(100, 900), 0, going(0), 10, "longer and longer"),
