@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use stowage_runtime::{Key, LogLevel};
 
 use crate::config::LogFormat;
@@ -82,28 +82,11 @@ pub(crate) struct Process {
     pub(crate) namespace: Option<String>,
     /// How log lines look. Goes before the configuration file, and is json without either.
     #[arg(long, env = "STOWAGE_LOG_FORMAT")]
-    pub(crate) log_format: Option<Format>,
+    pub(crate) log_format: Option<LogFormat>,
     /// Least level that is logged: error, warn, info, debug or trace; others for parts of the program after a comma, as
     /// PART=LEVEL. Goes before the configuration file, and is info without either.
     #[arg(long, env = "STOWAGE_LOG_LEVEL")]
     pub(crate) log_level: Option<LogLevel>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Format {
-    /// One JSON object a line.
-    Json,
-    /// Words.
-    Text,
-}
-
-impl From<Format> for LogFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Json => Self::Json,
-            Format::Text => Self::Text,
-        }
-    }
 }
 
 fn deployment(text: &str) -> Result<Key, &'static str> {

@@ -10,6 +10,7 @@ use std::{
     path::Path,
 };
 
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stowage_runtime::{Duration, LogLevel, Timing, Tuning, WriteLimit};
@@ -101,7 +102,7 @@ pub(crate) struct Logging {
 }
 
 /// How a log line looks.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize, ValueEnum)]
 pub(crate) enum LogFormat {
     /// One JSON object a line.
     #[serde(rename = "JSON")]

@@ -23,7 +23,7 @@ use tracing::{error, info};
 
 use crate::{
     args::{Arguments, Command, Process, Release},
-    config::{LogFormat, Logging},
+    config::Logging,
 };
 
 /// Between two tries of a release: an API server that is busy is left alone, a conflict is over by then.
@@ -129,7 +129,7 @@ async fn released(runtime: &Runtime, kind: &Kind) -> std::result::Result<String,
 
 /// What stands on the command line goes before the file.
 fn start_logs(process: &Process, logging: &Logging) -> Logs {
-    let format = process.log_format.map_or(logging.format, LogFormat::from);
+    let format = process.log_format.unwrap_or(logging.format);
     let level = process.log_level.clone().unwrap_or_else(|| logging.level());
     Logs::start(format.into(), level)
 }

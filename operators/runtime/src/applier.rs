@@ -91,7 +91,7 @@ impl Applier {
         decided: Decided<V::Object>,
     ) -> Result<Written, Error> {
         let Decided { key, on, patch } = decided;
-        let written = fingerprint(&patch);
+        let written = Fingerprint::of(&patch);
         let patch = pinned(patch, &on.version);
         let request = objects::<V::Kind>(&key).patch(&key.name, &self.parameters(), &Patch::Merge(patch));
         let target =
@@ -122,7 +122,7 @@ impl Applier {
         };
         let version = object.meta().resource_version.as_deref().unwrap_or_default();
         let patch = Map::from_iter([("status".to_owned(), difference)]);
-        let written = fingerprint(&patch);
+        let written = Fingerprint::of(&patch);
         let patch = Patch::Merge(pinned(patch, version));
         let request = objects::<K>(&key).patch_subresource("status", &key.name, &self.parameters(), &patch);
         let target = Target { operation, uid: uid(object) };
@@ -179,7 +179,7 @@ impl Applier {
         let key = Key::of(object.meta());
         let version = object.meta().resource_version.as_deref().unwrap_or_default();
         let patch = Map::from_iter([("metadata".to_owned(), json!({"finalizers": finalizers}))]);
-        let written = fingerprint(&patch);
+        let written = Fingerprint::of(&patch);
         let patch = Patch::Merge(pinned(patch, version));
         let request = objects::<K>(&key).patch(&key.name, &self.parameters(), &patch);
         let target = Target { operation: Operation::one::<K>(Verb::Patch, key), uid: uid(object) };
@@ -261,7 +261,7 @@ impl Applier {
 
     pub(crate) async fn send(&self, operation: &Operation, request: Built) -> Result<String, kube::Error> {
         tracing::debug!(%operation, "request");
-        self.shared.client.request_text(request.map_err(kube::Error::BuildRequest)?).await
+        sent(&self.shared.client, request).await
     }
 
     /// An answer as what it should be.
@@ -284,7 +284,13 @@ impl Applier {
     }
 }
 
-type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
+/// A request, where it could be made.
+pub(crate) type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
+
+/// Sends a request. Returns the answer as its text.
+pub(crate) async fn sent(client: &Client, request: Built) -> Result<String, kube::Error> {
+    client.request_text(request.map_err(kube::Error::BuildRequest)?).await
+}
 
 fn objects<K: Resource<DynamicType = ()>>(key: &Key) -> Request {
     all::<K>(key.namespace.as_deref())
@@ -296,11 +302,6 @@ fn all<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Request {
 
 fn uid<K: Resource>(object: &K) -> String {
     object.meta().uid.clone().unwrap_or_default()
-}
-
-/// Without the version that it is pinned to, which changes with each try.
-fn fingerprint(patch: &Map<String, Value>) -> Fingerprint {
-    Fingerprint::of(&Value::Object(patch.clone()).to_string())
 }
 
 /// `patch`, valid only for the state with this version.

@@ -21,6 +21,9 @@ pub(crate) struct Growth {
     pub(crate) most: Duration,
 }
 
+/// An API server that is away is asked often enough to be found soon, and not so often that its start hurts.
+pub(crate) const AWAY: Growth = Growth { first: Duration::from_millis(500), most: Duration::from_secs(15) };
+
 /// What one more failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retry {

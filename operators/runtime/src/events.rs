@@ -24,7 +24,10 @@ use kube::{
 use serde_json::json;
 use tracing::warn;
 
-use crate::Clock;
+use crate::{
+    Clock,
+    applier::{Built, sent},
+};
 
 /// The same event again within this time is counted on the first one, as the events of Kubernetes' own parts are.
 const SERIES: SignedDuration = SignedDuration::from_mins(6);
@@ -117,11 +120,8 @@ impl Recorder {
         let now = self.clock.now();
         let subject = Subject { uid: regarding.uid.clone().unwrap_or_default(), event };
         let series = self.remember(&subject, &regarding, now);
-        let sent = match self.request(controller, regarding, &subject.event, &series) {
-            Ok(request) => self.client.request_text(request).await,
-            Err(error) => Err(kube::Error::BuildRequest(error)),
-        };
-        if let Err(error) = sent {
+        let request = self.request(controller, regarding, &subject.event, &series);
+        if let Err(error) = sent(&self.client, request).await {
             warn!(%error, reason = subject.event.reason, "event not sent");
             // The next one is a first one again: there may be nothing to count on.
             self.memory.lock().unwrap_or_else(PoisonError::into_inner).series.remove(&subject);
@@ -129,13 +129,7 @@ impl Recorder {
     }
 
     /// The first of a series is created, the others are counted on it.
-    fn request(
-        &self,
-        controller: &str,
-        regarding: ObjectReference,
-        event: &Event,
-        series: &Series,
-    ) -> Result<http::Request<Vec<u8>>, request::Error> {
+    fn request(&self, controller: &str, regarding: ObjectReference, event: &Event, series: &Series) -> Built {
         let namespace = regarding.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         let events = Request::new(Sent::url_path(&(), Some(namespace)));
         if series.count > 1 {

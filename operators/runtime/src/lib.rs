@@ -239,7 +239,6 @@ impl Runtime {
             objects: Arc::clone(objects),
             queue: Arc::clone(queue),
             applier: self.applier(C::NAME),
-            recorder: Arc::clone(&self.recorder),
             metrics: self.metrics.clone(),
             jitter: self.jitter.clone(),
             tuned: Arc::clone(&self.tuned),

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use k8s_openapi::api::core::v1::Pod;
 use tracing::{error, info};
 
-use crate::{Event, Key, Runtime, Severity, events::regarding, metrics::ReloadResult};
+use crate::{Event, Key, Runtime, Severity, metrics::ReloadResult};
 
 /// How often it is read.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -59,6 +59,6 @@ impl Runtime {
             Event { severity: Severity::Warning, action: "Reload", reason: "ConfigurationRejected", note };
         let pod =
             Key { namespace: Some(self.namespace().to_owned()), name: self.recorder.instance().to_owned() };
-        self.recorder.publish(CONTROLLER, regarding::<Pod>(&pod, ""), event).await;
+        self.applier(CONTROLLER).publish_about::<Pod>(&pod, "", event).await;
     }
 }

@@ -1,15 +1,10 @@
 //! Whether this API server is one that is supported.
 
-use std::time::Duration;
-
 use k8s_openapi::apimachinery::pkg::version::Info;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::{Error, Operation, Runtime, Synced, Verb, backoff::Growth};
-
-/// An API server that is away is asked often enough to be found soon.
-const RETRY: Growth = Growth { first: Duration::from_millis(500), most: Duration::from_secs(15) };
+use crate::{Error, Operation, Runtime, Synced, Verb, backoff::AWAY};
 
 /// The API server is too old.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +41,7 @@ impl Runtime {
                 Err(error) => Error::new(Operation::version(), error).sentence(),
             };
             failures += 1;
-            let delay = self.jitter.spread(RETRY.after(failures));
+            let delay = self.jitter.spread(AWAY.after(failures));
             warn!(failures, ?delay, error, "the version of the API server is not known, trying again");
             tokio::time::sleep(delay).await;
         }

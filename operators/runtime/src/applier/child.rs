@@ -33,7 +33,7 @@ impl Applier {
         {
             return Ok(Written::Unchanged);
         }
-        let written = Fingerprint::of(&body.to_string());
+        let written = Fingerprint::of(&body);
         let uid = held.as_ref().map(|held| held.uid.to_string()).unwrap_or_default();
         let target = Target { operation, uid };
         let body = match (body, held) {

@@ -45,7 +45,8 @@ struct Denial {
 }
 
 impl Fingerprint {
-    pub(crate) fn of(written: &str) -> Self {
+    /// Of what is sent, without the version that it is pinned to: that changes with each try.
+    pub(crate) fn of(written: &(impl Hash + ?Sized)) -> Self {
         let mut hasher = DefaultHasher::new();
         written.hash(&mut hasher);
         Self(hasher.finish())

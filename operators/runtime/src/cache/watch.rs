@@ -11,16 +11,13 @@ use tokio::task::coop::consume_budget;
 use tracing::{debug, warn};
 
 use super::{Cache, Decoded, Selection, View};
-use crate::{Error, Jitter, Operation, Verb, backoff::Growth, clock, metrics::Metrics};
+use crate::{Error, Jitter, Operation, Verb, backoff::AWAY, clock, metrics::Metrics};
 
 /// The server ends a watch after this time; the client gives up a little later. So a connection that died in silence is
 /// noticed within 45 s, where kube's default takes 295 s.
 const WATCH_SECONDS: u32 = 40;
 /// A page stays small in memory; only a server without streaming lists is asked for pages.
 const PAGE_SIZE: u32 = 100;
-/// An API server that is away is asked often enough to be found soon, and not so often that its start hurts.
-const RETRY: Growth = Growth { first: Duration::from_millis(500), most: Duration::from_secs(15) };
-
 /// After so long without trouble the next is the first. A request that hangs takes 15 s to be one.
 const CALM: Duration = Duration::from_secs(20);
 
@@ -75,7 +72,7 @@ pub(crate) async fn follow<V: View>(cache: Arc<Cache<V>>, client: Client, jitter
         };
         unfinished = false;
         failures = if began.elapsed() < CALM { failures + 1 } else { 1 };
-        let delay = jitter.spread(RETRY.after(failures));
+        let delay = jitter.spread(AWAY.after(failures));
         tell::<V>(error, failures, delay, &metrics);
         tokio::time::sleep(delay).await;
         began = clock::instant();

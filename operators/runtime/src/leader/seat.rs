@@ -6,13 +6,14 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Client, Resource,
     api::{DeleteParams, GetParams, PostParams, Preconditions},
-    core::{ObjectMeta, Request, request},
+    core::{ObjectMeta, Request},
 };
 
 use super::{CONTROLLER, LEASE};
-use crate::{Error, Key, Operation, Verb};
-
-type Built = Result<http::Request<Vec<u8>>, request::Error>;
+use crate::{
+    Applier, Error, Key, Operation, Verb,
+    applier::{Built, sent},
+};
 
 /// What is won: the Lease of one namespace.
 #[derive(Clone)]
@@ -36,9 +37,8 @@ impl Seat {
     pub(super) async fn read(&self) -> Result<Option<Lease>, Error> {
         let request = self.leases().get(LEASE, &GetParams::default());
         match self.send(request).await {
-            Ok(text) => self.decoded(Verb::Get, &text).map(Some),
             Err(error) if Error::is_gone(&error) => Ok(None),
-            Err(error) => Err(self.error(Verb::Get, error)),
+            answer => Applier::decoded(self.operation(Verb::Get), answer).map(Some),
         }
     }
 
@@ -56,8 +56,7 @@ impl Seat {
         } else {
             self.leases().replace(LEASE, &parameters, body)
         };
-        let text = self.send(request).await.map_err(|error| self.error(verb, error))?;
-        self.decoded(verb, &text)
+        Applier::decoded(self.operation(verb), self.send(request).await)
     }
 
     /// Deletes this very state of the Lease. Gone already is success.
@@ -83,16 +82,16 @@ impl Seat {
     }
 
     async fn send(&self, request: Built) -> Result<String, kube::Error> {
-        self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await
+        sent(&self.client, request).await
     }
 
-    fn decoded(&self, verb: Verb, text: &str) -> Result<Lease, Error> {
-        serde_json::from_str(text).map_err(|error| self.error(verb, kube::Error::SerdeError(error)))
+    fn operation(&self, verb: Verb) -> Operation {
+        let key = Key { namespace: Some(self.namespace.clone()), name: LEASE.to_owned() };
+        Operation::one::<Lease>(verb, key)
     }
 
     fn error(&self, verb: Verb, error: kube::Error) -> Error {
-        let key = Key { namespace: Some(self.namespace.clone()), name: LEASE.to_owned() };
-        Error::new(Operation::one::<Lease>(verb, key), error)
+        Error::new(self.operation(verb), error)
     }
 }
 

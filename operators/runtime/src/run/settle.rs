@@ -16,7 +16,6 @@ use crate::{
     backoff::{Backoff, Growth},
     clock,
     error::Class,
-    events::regarding,
     metrics::ReconcileResult,
 };
 
@@ -131,7 +130,7 @@ where
         let note =
             format!("This version cannot read the object, its last readable state stays in force: {error}");
         let event = Event { severity: Severity::Warning, action: "Decode", reason: "DecodeFailed", note };
-        self.recorder.publish(C::NAME, regarding::<C::Object>(key, &uid), event).await;
+        self.applier.publish_about::<C::Object>(key, &uid, event).await;
         self.tell(key, Some(Failure::Undecodable(error.clone())), &error, took).await;
     }
 
