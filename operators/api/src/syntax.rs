@@ -2,7 +2,7 @@
 
 pub(crate) mod measures;
 
-use std::{borrow::Borrow, fmt};
+use std::borrow::Borrow;
 
 pub use self::measures::{Duration, Quantity, Size, Threshold};
 
@@ -16,11 +16,11 @@ const SYSCTL: &str = "kernel.sem";
 const SYSCTL_PREFIXES: [&str; 4] = ["kernel.shm", "kernel.msg", "fs.mqueue.", "net."];
 
 /// A label key by Kubernetes' rules: an optional DNS prefix, `/`, and a name of at most 63 characters.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LabelKey(String);
 
 /// A label value by Kubernetes' rules: empty, or a name of at most 63 characters.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LabelValue(String);
 
 /// The name of a node by Kubernetes' rules: a DNS subdomain.
@@ -28,7 +28,7 @@ pub struct LabelValue(String);
 pub struct NodeName(String);
 
 /// A sysctl that the kubelet can let a pod set, or all that begin with a text and a star.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sysctl(String);
 
 /// What is wrong with a text, as the rest of a sentence that begins with its field.
@@ -73,11 +73,6 @@ impl LabelKey {
         };
         if is_name(name) { Ok(Self(key)) } else { Err(Syntax::Name) }
     }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl LabelValue {
@@ -85,11 +80,6 @@ impl LabelValue {
     pub fn try_new(value: impl Into<String>) -> Result<Self, Syntax> {
         let value = value.into();
         if value.is_empty() || is_name(&value) { Ok(Self(value)) } else { Err(Syntax::Name) }
-    }
-
-    /// The value as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -111,21 +101,9 @@ impl Sysctl {
     }
 }
 
-impl Borrow<str> for LabelKey {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
 impl Borrow<str> for NodeName {
     fn borrow(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for LabelKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -19,6 +19,7 @@ use stowage_runtime::{
 use self::{
     report::outlook,
     watches::{Nodes, Rosters, SettingsMaps, Volumes},
+    write::keeps_settings,
 };
 use crate::Kind;
 
@@ -82,11 +83,17 @@ impl Controller for Context {
 
     async fn cleanup(self: Arc<Self>, pool: Arc<NodePool>) -> Result<Cleanup, Error> {
         let observation = self.observe();
-        let evacuation = self.evacuate(&pool, &observation).await?;
-        let desired = cleanup(&pool, &observation.observed, &evacuation.nodes);
-        let applied = self.apply_leave(&pool, &desired, &observation).await;
+        let checked = validate(&pool);
+        let valid = checked.as_ref().ok();
+        let evacuation = self.evacuate(&pool, valid, &observation).await?;
+        let desired = cleanup(&pool, valid, &observation.observed, &evacuation.nodes);
+        let applied = if keeps_settings(&pool, valid, &desired.standing.wait) {
+            self.apply(&pool, &desired, &observation).await
+        } else {
+            self.patch(&desired, &observation).await
+        };
         self.publish(&pool, evacuation.plan.losses(&applied.written.done)).await;
-        let action = self.report_leave(&pool, &desired, applied).await?;
+        let action = self.report_leave(&pool, &checked, &desired, applied).await?;
         Ok(outlook(&desired.standing.wait, action, evacuation.again))
     }
 

@@ -22,7 +22,7 @@ use crate::{
     build::Observed,
     cleanup::{Evacuation, Evacuations},
     names::{Names, counted},
-    notice::{About, Notice, Severity},
+    notice::{Notice, Severity, of_pool},
 };
 
 /// Most pods that are asked to go in one pass. A pass looks at the status, the policy and the time only at its start:
@@ -135,13 +135,18 @@ pub enum Hold {
     Budget,
 }
 
+/// Since when the status says that the pool drains.
+pub(crate) fn begun(pool: &NodePool) -> Option<Timestamp> {
+    let draining = pool.status.iter().flat_map(|status| &status.conditions).find(|known| {
+        known.type_ == ConditionType::Draining.as_str() && known.status == ConditionStatus::True.as_str()
+    });
+    draining.map(|known| known.last_transition_time.0)
+}
+
 impl Progress {
     /// Of the drain of `pool`.
     pub fn new(pool: &NodePool, timeout: Duration, now: Timestamp) -> Self {
-        let draining = pool.status.iter().flat_map(|status| &status.conditions).find(|known| {
-            known.type_ == ConditionType::Draining.as_str() && known.status == ConditionStatus::True.as_str()
-        });
-        Self { since: draining.map(|known| known.last_transition_time.0), timeout, now }
+        Self { since: begun(pool), timeout, now }
     }
 
     fn step(&self) -> Step {
@@ -236,7 +241,11 @@ impl Plan {
         ];
         let told = found.into_iter().filter(|(.., pods)| !pods.is_empty());
         told.map(|(reason, what, pods)| {
-            warning(reason, format!("Found {} that {what}: {pods}", counted(pods.count(), "pod")))
+            of_pool(
+                Severity::Warning,
+                reason,
+                format!("Found {} that {what}: {pods}", counted(pods.count(), "pod")),
+            )
         })
         .collect()
     }
@@ -251,7 +260,7 @@ impl Plan {
         let colon = if pods.is_empty() { "" } else { ": " };
         let (nodes, count) = (counted(let_go, "node"), counted(pods.count(), "pod"));
         let note = format!("Let go of {nodes} after spec.drainTimeout with {count} on them{colon}{pods}");
-        vec![warning("DrainTimedOut", note)]
+        vec![of_pool(Severity::Warning, "DrainTimedOut", note)]
     }
 
     fn count(&mut self, eviction: &Eviction, pod: &Pod) {
@@ -318,10 +327,6 @@ fn names<'a>(pods: impl IntoIterator<Item = &'a Eviction>) -> Names {
     let mut names = Names::default();
     pods.into_iter().for_each(|pod| names.push(&pod.to_string()));
     names
-}
-
-fn warning(reason: &'static str, note: String) -> Notice {
-    Notice { about: About::Pool, severity: Severity::Warning, reason, note }
 }
 
 impl fmt::Display for Eviction {

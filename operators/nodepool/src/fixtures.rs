@@ -5,9 +5,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
-use stowage_api::{NodePool, keys::NODEPOOL_LEDGER_ANNOTATION, node_pool::DeletionPolicy};
+use stowage_api::{
+    NodePool,
+    keys::{NODEPOOL_LEDGER_ANNOTATION, ZONE_LABEL},
+    node_pool::DeletionPolicy,
+};
 
-use crate::{Desired, Evacuations, Move, Node, Observed, Pins, Roster, build, cleanup, validate};
+use crate::{
+    Desired, Evacuation, Evacuations, Move, Node, Observed, Pins, Roster, Volume, Wait, build, cleanup,
+    members, validate,
+};
 
 /// A pool created `age` seconds after the epoch.
 pub(crate) fn pool(name: &str, age: i64, spec: &Value) -> NodePool {
@@ -20,6 +27,13 @@ pub(crate) fn pool(name: &str, age: i64, spec: &Value) -> NodePool {
     .unwrap();
     pool.metadata.creation_timestamp = Some(Time(Timestamp::from_second(age).unwrap()));
     pool
+}
+
+/// A volume that is bound to `zone`.
+pub(crate) fn pinned(zone: &str) -> Pins {
+    let labels = json!({ ZONE_LABEL: zone });
+    let volume: Volume = serde_json::from_value(json!({ "metadata": { "labels": labels } })).unwrap();
+    [&volume].into_iter().collect()
 }
 
 /// The same pool on its way out, letting its nodes go.
@@ -83,7 +97,14 @@ impl Cluster {
     pub(crate) fn desired(&self, name: &str) -> Desired {
         let pool = self.pools.iter().find(|pool| pool.metadata.name.as_deref() == Some(name)).unwrap();
         if pool.metadata.deletion_timestamp.is_some() {
-            return cleanup(pool, &self.observed(), &self.evacuations);
+            let (valid, observed) = (validate(pool).ok(), self.observed());
+            let desired = cleanup(pool, valid.as_ref(), &observed, &self.evacuations);
+            if let (Wait::Drain { nodes, .. }, Some(valid)) = (&desired.standing.wait, &valid) {
+                let mut under_way = members(valid, &observed);
+                under_way.retain(|node| self.evacuations.get(node) != Some(&Evacuation::Done));
+                assert_eq!(under_way, *nodes, "what is to be emptied is what is waited for");
+            }
+            return desired;
         }
         validate(pool).map_or_else(|_| Desired::default(), |valid| build(&valid, &self.observed()))
     }

@@ -28,7 +28,7 @@ pub mod status;
 
 pub use crate::{
     build::{Desired, Move, Observed, abandon, build, held, release},
-    cleanup::{Evacuation, Evacuations, cleanup},
+    cleanup::{Evacuation, Evacuations, cleanup, members},
     names::Names,
     node::Node,
     notice::{About, Notice, Severity, notices},

@@ -68,7 +68,7 @@ pub fn notices(
     notices
 }
 
-fn of_pool(severity: Severity, reason: &'static str, note: String) -> Notice {
+pub(crate) fn of_pool(severity: Severity, reason: &'static str, note: String) -> Notice {
     Notice { about: About::Pool, severity, reason, note }
 }
 

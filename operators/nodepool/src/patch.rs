@@ -1,6 +1,9 @@
 //! The one patch that takes a node from what it carries to what it should carry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use serde_json::{Map, Value, json};
 use stowage_api::keys::{NODEPOOL_LABEL, NODEPOOL_LEDGER_ANNOTATION, ZONE_LABEL};
@@ -96,11 +99,11 @@ pub(crate) fn change(candidate: &Candidate<'_>, pool: Option<&Valid>, pins: &Pin
             pool: pool.name().to_owned(),
             uid: candidate.uid(pool.name()).map(str::to_owned),
             policy: pool.policy,
-            ..sections.ledger()
+            ..sections.take_ledger()
         }),
         // What is left of it must be found again.
         None if zone == Zone::Pinned => {
-            Some(Ledger { pool: before.pool.clone(), left: true, ..sections.ledger() })
+            Some(Ledger { pool: before.pool.clone(), left: true, ..sections.take_ledger() })
         }
         None => None,
     };
@@ -132,11 +135,12 @@ impl Sections {
         }
     }
 
-    fn ledger(&self) -> Ledger {
-        self.cordon.entries.clone().written_to(Ledger {
-            labels: self.labels.entries.clone(),
-            annotations: self.annotations.entries.clone(),
-            taints: self.taints.entries.clone(),
+    /// Takes the entries: a patch needs only what changes.
+    fn take_ledger(&mut self) -> Ledger {
+        mem::take(&mut self.cordon.entries).written_to(Ledger {
+            labels: mem::take(&mut self.labels.entries),
+            annotations: mem::take(&mut self.annotations.entries),
+            taints: mem::take(&mut self.taints.entries),
             ..Ledger::default()
         })
     }

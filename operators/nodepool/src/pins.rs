@@ -36,7 +36,14 @@ impl Pins {
 
 impl<'a> FromIterator<&'a Volume> for Pins {
     fn from_iter<T: IntoIterator<Item = &'a Volume>>(volumes: T) -> Self {
-        Self(volumes.into_iter().flat_map(|volume| volume.zones.iter().cloned()).collect())
+        let mut zones = BTreeSet::new();
+        for zone in volumes.into_iter().flat_map(Volume::zones) {
+            // Of thousands of volumes there are a few zones: each is copied once.
+            if !zones.contains(zone) {
+                zones.insert(zone.clone());
+            }
+        }
+        Self(zones)
     }
 }
 

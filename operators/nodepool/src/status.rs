@@ -5,7 +5,6 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use stowage_api::{
     NodePool, NodePoolStatus, NodeSamples,
     condition::{self, ConditionStatus, ConditionType, Reason, Trouble, Verdict},
@@ -15,6 +14,7 @@ use stowage_api::{
 
 use self::room::fitted;
 use crate::{
+    drain::begun,
     names::{Names, counted},
     standing::{Standing, Wait},
     validate::Rejection,
@@ -155,12 +155,7 @@ fn drain(pool: &NodePool, standing: &Standing, written: &Written) -> Option<Verd
 }
 
 fn has_drained(pool: &NodePool) -> bool {
-    let is_draining = |known: &Condition| {
-        known.type_ == ConditionType::Draining.as_str() && known.status == ConditionStatus::True.as_str()
-    };
-    is_leaving(pool)
-        && pool.spec.deletion_policy == DeletionPolicy::Drain
-        && pool.status.iter().flat_map(|status| &status.conditions).any(is_draining)
+    is_leaving(pool) && pool.spec.deletion_policy == DeletionPolicy::Drain && begun(pool).is_some()
 }
 
 fn is_leaving(pool: &NodePool) -> bool {

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1;
-use stowage_api::NodePool;
+use stowage_api::{NodePool, node_pool::DeletionPolicy};
 use stowage_nodepool::{
-    Evacuations, Wait, cleanup,
+    Evacuations, Valid,
     drain::{Answers, EVICTING, Eviction, Held, Hold, Plan, Pod, Progress, plan},
-    validate,
+    members,
 };
 use stowage_runtime::{Class, Error, Evicted, Key, Projected, Selection};
 
@@ -38,15 +38,19 @@ impl Context {
     pub(super) async fn evacuate(
         &self,
         pool: &NodePool,
+        valid: Option<&Valid>,
         observation: &Observation,
     ) -> Result<Evacuation, Error> {
-        let before = cleanup(pool, &observation.observed, &Evacuations::new());
-        let (Wait::Drain { nodes, .. }, Ok(valid)) = (&before.standing.wait, validate(pool)) else {
+        let Some(valid) = valid.filter(|_| pool.spec.deletion_policy == DeletionPolicy::Drain) else {
             return Ok(Evacuation::default());
         };
-        let pods = self.pods_on(nodes).await?;
+        let nodes = members(valid, &observation.observed);
+        if nodes.is_empty() {
+            return Ok(Evacuation::default());
+        }
+        let pods = self.pods_on(&nodes).await?;
         let progress = Progress::new(pool, valid.drain_timeout(), self.clock.now());
-        let plan = plan(nodes, &observation.observed, pods.iter().map(|pod| &**pod), &progress);
+        let plan = plan(&nodes, &observation.observed, pods.iter().map(|pod| &**pod), &progress);
         self.publish(pool, plan.warnings()).await;
         let answers = self.evict(&plan).await?;
         let (nodes, again) = (plan.evacuations(&answers), plan.again(&answers));

@@ -5,9 +5,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1;
 use stowage_api::{NodePool, NodePoolStatus};
 use stowage_nodepool::{
-    About, Desired, Notice, Rejection, Severity, Wait, held, notices,
+    About, Desired, Notice, Rejection, Severity, Valid, Wait, held, notices,
     status::{Written, accepted, rejected},
-    validate,
 };
 use stowage_runtime::{AFTER_DENIAL, Action, Cleanup, Error, Event, Key};
 
@@ -41,13 +40,14 @@ impl Context {
     pub(super) async fn report_leave(
         &self,
         pool: &NodePool,
+        checked: &Result<Valid, Rejection>,
         desired: &Desired,
         applied: Applied,
     ) -> Result<Action, Error> {
         let now = self.clock.now();
-        let status = match validate(pool) {
+        let status = match checked {
             Ok(_) => accepted(pool, &desired.standing, &applied.written, now),
-            Err(rejection) => rejected(pool, &rejection, &desired.standing, &applied.written, now),
+            Err(rejection) => rejected(pool, rejection, &desired.standing, &applied.written, now),
         };
         self.tell(pool, &status, desired, applied).await
     }

@@ -1,14 +1,13 @@
 //! What a pass writes: nodes, and the file that new nodes read.
 
-use std::{collections::BTreeMap, error::Error as _};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use stowage_api::NodePool;
 use stowage_nodepool::{
-    Desired, Wait,
+    Desired, Valid, Wait,
     settings::{config_map_name, render},
     status::{Publication, Written},
-    validate,
 };
 use stowage_runtime::{Class, Error, Key};
 
@@ -60,25 +59,15 @@ impl Context {
         applied.with_settings(self.publish_settings(pool).await)
     }
 
-    /// The same for a pool on its way out: its nodes read the settings for as long as it keeps them.
-    pub(super) async fn apply_leave(
-        &self,
-        pool: &NodePool,
-        desired: &Desired,
-        observation: &Observation,
-    ) -> Applied {
-        let keeps_its_nodes = desired.standing.wait == Wait::Members && validate(pool).is_ok();
-        if keeps_its_nodes && !is_emptied_first(pool) {
-            return self.apply(pool, desired, observation).await;
-        }
-        self.patch(desired, observation).await
-    }
-
     /// Writes the nodes.
     pub(super) async fn patch(&self, desired: &Desired, observation: &Observation) -> Applied {
         let mut outcomes = self.applier.patch_all(&self.nodes, observation.pin(&desired.patches)).await;
-        let denied: BTreeMap<_, _> =
-            outcomes.take_denied().into_iter().map(|(key, error)| (key.name, words(&error))).collect();
+        // What the plugin said, without what we asked: a condition names the nodes itself.
+        let denied: BTreeMap<_, _> = outcomes
+            .take_denied()
+            .into_iter()
+            .map(|(key, error)| (key.name, error.cause().to_owned()))
+            .collect();
         let done = outcomes.done().map(|key| key.name.clone()).collect();
         let error = outcomes.all_done().err();
         let mut written = Written { done, denied, ..Written::default() };
@@ -101,12 +90,9 @@ impl Context {
     }
 }
 
-/// Whether the API server deletes what the pool owns before it, and would do so for ever to what is published again.
-fn is_emptied_first(pool: &NodePool) -> bool {
-    pool.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FOREGROUND)
-}
-
-/// What the plugin said, without what we asked: a condition names the nodes itself.
-fn words(error: &Error) -> String {
-    error.source().map_or_else(|| error.sentence(), ToString::to_string)
+/// Whether the nodes of a pool on its way out go on reading its settings: for as long as it keeps them. Not where the
+/// API server deletes what the pool owns before it, and would do so for ever to what is published again.
+pub(super) fn keeps_settings(pool: &NodePool, valid: Option<&Valid>, wait: &Wait) -> bool {
+    let is_emptied_first = pool.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FOREGROUND);
+    valid.is_some() && *wait == Wait::Members && !is_emptied_first
 }

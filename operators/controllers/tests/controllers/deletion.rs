@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use stowage_api::NodePool;
 use stowage_testkit::{Effect, Fault};
 
-use crate::yard::{LABEL, Yard, seconds};
+use crate::yard::{BUDGET, LABEL, Yard, seconds};
 
 const PLUGIN: &str = "admission webhook \"nodes.cloud.example\" denied the request: not yours";
-const BUDGET: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
 
 fn pod(name: &str, owner: Option<&str>) -> Value {
     let owners: Vec<_> =
@@ -30,12 +29,6 @@ async fn yard_with(policy: &str) -> Yard {
     set_policy(&yard, policy);
     yard.start().await;
     yard
-}
-
-/// Before another takes its place in the same test.
-async fn stopped(yard: Yard) {
-    yard.stop.cancel();
-    yard.runtime.ended().await;
 }
 
 fn set_policy(yard: &Yard, policy: &str) {
@@ -141,7 +134,7 @@ async fn a_drain_whose_end_fails_is_not_begun_again() {
         seconds(60).await;
         assert_eq!(began(), first, "{refusal:?}");
         assert_eq!(yard.server.get::<NodePool>("gantry").unwrap()["status"]["nodes"]["total"], 1);
-        stopped(yard).await;
+        yard.stopped().await;
     }
 }
 
@@ -182,7 +175,7 @@ async fn settings_that_cannot_be_published_are_told_without_a_break() {
             assert!(!conditions.iter().any(says_ready), "{conditions:?}");
         }
         assert!((1..=2).contains(&statuses.len()), "what is known is not told again: {statuses:?}");
-        stopped(yard).await;
+        yard.stopped().await;
     }
 }
 

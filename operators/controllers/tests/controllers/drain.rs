@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 use stowage_api::NodePool;
 use stowage_testkit::{Effect, Fault};
 
-use crate::yard::{LABEL, Yard, seconds};
-
-const BUDGET: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
+use crate::yard::{BUDGET, LABEL, Yard, seconds};
 
 /// A pool over so many nodes, that drains them when it is deleted.
 async fn yard_of(nodes: usize) -> Yard {
@@ -86,8 +84,7 @@ async fn what_is_not_let_go_is_told_in_its_words_and_holds_up_nothing_else() {
         seconds(30).await;
         assert!(yard.server.get::<NodePool>("gantry").is_none(), "{because}: the drain ends in time");
         assert_eq!(endings(&yard), 1, "{because}");
-        yard.stop.cancel();
-        yard.runtime.ended().await;
+        yard.stopped().await;
     }
 }
 

@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const LABEL: &str = "stowage.dev/nodepool";
 pub(crate) const LEDGER: &str = "stowage.dev/nodepool-ledger";
 
+/// What the API server says of an eviction that a budget forbids for now.
+pub(crate) const BUDGET: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
+
 /// Unlike the product's own.
 const SETTINGS: Settings = Settings { local_dns: IpAddr::V4(Ipv4Addr::new(169, 254, 7, 7)) };
 
@@ -55,9 +58,14 @@ impl Yard {
 
     /// Ends the process and makes another over the same cluster, which is not started yet.
     pub(crate) async fn restarted(self) -> Self {
+        self.stopped().await;
+        Self::at(self.server, self.clock)
+    }
+
+    /// Ends the process: another may take its place in the same test.
+    pub(crate) async fn stopped(&self) {
         self.stop.cancel();
         self.runtime.ended().await;
-        Self::at(self.server, self.clock)
     }
 
     fn at(server: ApiServer, clock: Arc<MovingClock>) -> Self {

@@ -234,7 +234,9 @@ fn cleanup_bears_that_nothing_was_done() {
 fn cleanup_does_not_trust_a_roster_that_has_not_heard_of_the_deletion() {
     let mut cluster = high_io();
     cluster.reconcile("high-io");
-    let desired = cleanup(&leaving(cluster.pools[0].clone()), &cluster.observed(), &cluster.evacuations);
+    let pool = leaving(cluster.pools[0].clone());
+    let valid = validate(&pool).ok();
+    let desired = cleanup(&pool, valid.as_ref(), &cluster.observed(), &cluster.evacuations);
     cluster.apply(&desired);
     assert_eq!(cluster.labels("quay-1"), json!({ "disk": "nvme", "workload": "web" }));
 }

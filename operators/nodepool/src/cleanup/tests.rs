@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 use stowage_api::node_pool::DeletionPolicy::{self, Drain, Refuse, Release};
 
 use crate::{
-    Evacuation, Volume, Wait,
-    fixtures::{Cluster, going, node, pool},
+    Evacuation, Wait,
+    fixtures::{Cluster, going, node, pinned, pool},
 };
 
 fn spec() -> Value {
@@ -26,12 +26,6 @@ fn pool_of(cluster: &Cluster, node: &str) -> Value {
 
 fn is_cordoned(cluster: &Cluster, node: &str) -> bool {
     cluster.nodes[node]["spec"]["unschedulable"] == true
-}
-
-/// A volume in the zone of `gantry`.
-fn bound() -> Volume {
-    let labels = json!({ "topology.kubernetes.io/zone": "gantry" });
-    serde_json::from_value(json!({ "metadata": { "labels": labels } })).unwrap()
 }
 
 fn names(names: &[&str]) -> std::collections::BTreeSet<String> {
@@ -112,7 +106,7 @@ fn a_pool_that_is_not_accepted_and_has_no_nodes_goes() {
         let mut cluster = cluster(policy);
         cluster.pools.pop();
         cluster.set_spec("gantry", &json!({ "nodeNames": ["quay-9"] }));
-        cluster.pins = [&bound()].into_iter().collect();
+        cluster.pins = pinned("gantry");
         cluster.reconcile("gantry");
         cluster.pools[0].spec.node_names.clear();
         cluster.pools[0] = going(cluster.pools[0].clone(), policy);
@@ -231,7 +225,7 @@ fn a_zone_that_volumes_are_bound_to_outlives_everything_else() {
         if policy == Refuse {
             cluster.set_spec("gantry", &json!({ "nodeNames": ["quay-9"] }));
         }
-        cluster.pins = [&bound()].into_iter().collect();
+        cluster.pins = pinned("gantry");
         let desired = cluster.reconcile("gantry");
         assert_eq!(desired.standing.wait, Wait::Pins);
         let (nodes, pinned) = (desired.standing.nodes.total, desired.standing.pinned.to_string());
@@ -256,7 +250,7 @@ fn a_zone_that_volumes_are_bound_to_outlives_everything_else() {
 #[test]
 fn the_next_pool_inherits_a_zone_that_cannot_go_yet() {
     let mut cluster = cluster(Release);
-    cluster.pins = [&bound()].into_iter().collect();
+    cluster.pins = pinned("gantry");
     let desired = cluster.reconcile("gantry");
     assert_eq!((desired.standing.wait, desired.standing.pinned.count()), (Wait::Nothing, 0), "it may go");
     cluster.pools.remove(0);

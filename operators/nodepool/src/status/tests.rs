@@ -6,8 +6,8 @@ use stowage_api::{NodeCounts, NodePool, NodePoolStatus, condition::Trouble, node
 
 use super::{Publication, Written, accepted, rejected, troubled};
 use crate::{
-    Names, Standing, Sums, Volume, Wait,
-    fixtures::{Cluster, going, node, pool},
+    Names, Standing, Sums, Wait,
+    fixtures::{Cluster, going, node, pinned, pool},
     held, validate,
 };
 
@@ -425,9 +425,7 @@ fn a_pool_that_lets_go_says_of_what() {
             assert_eq!(message(&denied, type_), expected);
         }
 
-        let labels = json!({ "topology.kubernetes.io/zone": "high-io" });
-        let volume: Volume = serde_json::from_value(json!({ "metadata": { "labels": labels } })).unwrap();
-        let pinned = Cluster { pins: [&volume].into_iter().collect(), ..cluster.clone() };
+        let pinned = Cluster { pins: pinned("high-io"), ..cluster.clone() };
         let pinned = status(&pinned.desired("high-io").standing, &applied());
         assert!(message(&pinned, "ZonePinned").ends_with(": quay-1, quay-2"));
         assert!(summary(&pinned).contains(&"Ready=False PinnedByVolumes".to_owned()));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Patch,
-    fixtures::{Cluster, ends, node, pool, with_ledger},
+    fixtures::{Cluster, ends, node, pinned, pool, with_ledger},
 };
 
 /// A node with a taint of somebody else's, and a UID.
@@ -313,12 +313,8 @@ fn the_zone_is_given_where_there_is_none_and_moves_with_the_node() {
 // Rule nodepool-33.
 #[test]
 fn a_zone_that_volumes_are_bound_to_stays() {
-    let volume: crate::Volume = serde_json::from_value(
-        json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": "gantry" } } }),
-    )
-    .unwrap();
     let mut cluster = cluster(&json!({ "topologyZone": "IfAbsent", "labels": { "a": "b" } }), &json!({}));
-    cluster.pins = [&volume].into_iter().collect();
+    cluster.pins = pinned("gantry");
     assert_eq!(cluster.desired("gantry"), cluster.desired("gantry"));
     assert!(cluster.desired("gantry").standing.pinned.is_empty(), "it is as it should be");
     cluster.set_spec("gantry", &with_names(&json!({ "labels": { "a": "c" } })));
@@ -336,12 +332,8 @@ fn a_zone_that_volumes_are_bound_to_stays() {
 // Rule nodepool-33.
 #[test]
 fn a_node_that_keeps_only_its_zone_belongs_to_no_pool() {
-    let volume: crate::Volume = serde_json::from_value(
-        json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": "gantry" } } }),
-    )
-    .unwrap();
     let mut cluster = cluster(&json!({ "topologyZone": "IfAbsent", "cordonOnJoin": true }), &json!({}));
-    cluster.pins = [&volume].into_iter().collect();
+    cluster.pins = pinned("gantry");
     cluster.set_spec("gantry", &json!({ "nodeNames": ["quay-2"] }));
     let desired = cluster.reconcile("gantry");
     assert_eq!((desired.standing.nodes.total, desired.standing.pinned.count()), (0, 1));
