@@ -20,8 +20,6 @@ use self::{
 };
 use crate::{Outcome, Verdict, tell};
 
-/// A bench of fewer pairs says little: the machine's speed drifts.
-const PAIRS_LEAST: u16 = 1;
 /// The product may take this many times as long as the bare client.
 const RATIO_LIMIT: f64 = 1.2;
 /// A node is written once for a change.
@@ -34,10 +32,10 @@ const STATUS_LIMIT: usize = 2048;
 #[derive(Args, Debug)]
 pub(super) struct Settings {
     /// How many nodes the pool has.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long)]
     nodes: u32,
     /// How many pairs of runs are measured, after one that is not.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(i64::from(PAIRS_LEAST)..))]
+    #[arg(long)]
     pairs: u16,
     /// The product's program.
     #[arg(long, value_name = "FILE")]

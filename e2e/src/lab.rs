@@ -84,9 +84,16 @@ impl Lab {
         Audit::from_now(self.own()?.audit_log())
     }
 
-    /// An object as it is now; nothing where there is none.
+    /// An object without a namespace as it is now; nothing where there is none.
     pub fn find(&self, kind: &str, name: &str) -> Outcome<Option<Value>> {
-        let text = self.kubectl.run(&["get", kind, name, "--ignore-not-found", "-o", "json"])?;
+        // For such a kind no namespace is asked for, whatever is said.
+        self.find_in("default", kind, name)
+    }
+
+    /// An object of a namespace as it is now; nothing where there is none.
+    pub fn find_in(&self, namespace: &str, kind: &str, name: &str) -> Outcome<Option<Value>> {
+        let get = ["--namespace", namespace, "get", kind, name, "--ignore-not-found", "-o", "json"];
+        let text = self.kubectl.run(&get)?;
         Ok(if text.trim().is_empty() { None } else { Some(serde_json::from_str(&text)?) })
     }
 

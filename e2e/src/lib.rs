@@ -15,5 +15,5 @@ pub use lab::{LIMIT, Lab, MANAGERS, NAMESPACE, Outcome, RELEASE, SERVICE_ACCOUNT
 pub use machine::FrozenApi;
 pub use manager::Term;
 pub use node::{Node, plain_node};
-pub use pool::{condition, is_settled, pool, pool_with};
+pub use pool::{RESOURCE, condition, is_settled, pool, pool_selecting, pool_with};
 pub use right::Right;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{Lab, Outcome};
 
 /// The resource, by its whole name: other products have a `NodePool` too.
-pub(crate) const RESOURCE: &str = "nodepools.stowage.dev";
+pub const RESOURCE: &str = "nodepools.stowage.dev";
 
 /// A pool with these nodes and labels, which can be deleted although it has nodes.
 pub fn pool(name: &str, nodes: &[&str], labels: &Value) -> Value {
@@ -22,6 +22,14 @@ pub fn pool(name: &str, nodes: &[&str], labels: &Value) -> Value {
 pub fn pool_with(name: &str, nodes: &[&str], fields: &Value) -> Value {
     let mut object = pool(name, nodes, &json!({}));
     json_patch::merge(&mut object, &json!({"spec": fields}));
+    object
+}
+
+/// The same for the nodes that have this label.
+pub fn pool_selecting(name: &str, (key, value): (&str, &str), fields: &Value) -> Value {
+    let mut object = pool_with(name, &[], fields);
+    let choice = json!({"nodeNames": null, "selector": {"matchLabels": {key: value}}});
+    json_patch::merge(&mut object, &json!({"spec": choice}));
     object
 }
 

@@ -4,37 +4,27 @@
 mod audited {
     use std::collections::BTreeSet;
 
+    use k8s_openapi::api::rbac::v1::PolicyRule;
     use serde_json::Value;
     use stowage_e2e::{Audit, Lab, NAMESPACE, Outcome, RELEASE, SERVICE_ACCOUNT};
 
     /// Verbs and resources that the chart grants to the manager.
     fn granted(lab: &Lab) -> Outcome<BTreeSet<(String, String)>> {
-        let (chart, file) = (Lab::chart(RELEASE), tempfile::NamedTempFile::new()?);
+        let chart = Lab::chart(RELEASE);
         let template = ["template", RELEASE, chart.to_str().ok_or("a path that is no text")?];
         let part = ["--namespace", NAMESPACE, "--show-only", "templates/rbac.yaml"];
-        let image = ["--set-string", "image.repository=registry.example/stowage,image.tag=1"];
-        let rendered = lab.helm.run(&[template.as_slice(), &part, &image].concat())?;
-        std::fs::write(&file, rendered)?;
-        let file = file.path().to_str().ok_or("a path that is no text")?;
-        let printed = lab.kubectl.run(&["create", "--dry-run=client", "-o", "json", "-f", file])?;
-        // One object after the other, and no list of them.
         let objects: Vec<Value> =
-            serde_json::Deserializer::from_str(&printed).into_iter().collect::<Result<_, _>>()?;
-        let parts = |of: &Value, field: &str| -> Vec<Value> {
-            of.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
-        };
-        let rules = objects.iter().flat_map(|object| parts(object, "rules"));
-        let texts = |rule: &Value, field: &str| -> Vec<String> {
-            parts(rule, field).iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        let pairs = rules.flat_map(|rule| {
-            let resources = texts(&rule, "resources");
-            let with = move |verb: String| {
-                resources.clone().into_iter().map(move |resource| (verb.clone(), resource))
-            };
-            texts(&rule, "verbs").into_iter().flat_map(with).collect::<Vec<_>>()
-        });
-        Ok(pairs.collect())
+            serde_saphyr::from_multiple(&lab.helm.run(&[template.as_slice(), &part].concat())?)?;
+        // A binding has no rules.
+        let rules = objects.iter().filter_map(|object| object.get("rules").cloned());
+        let rules: Vec<Vec<PolicyRule>> = rules.map(serde_json::from_value).collect::<Result<_, _>>()?;
+        let mut granted = BTreeSet::new();
+        for PolicyRule { resources, verbs, .. } in rules.into_iter().flatten() {
+            for resource in resources.into_iter().flatten() {
+                granted.extend(verbs.iter().map(|verb| (verb.clone(), resource.clone())));
+            }
+        }
+        Ok(granted)
     }
 
     // Rule e2e-4. A watch is in the log only when it has ended, so this comes after the uninstall.

@@ -4,12 +4,13 @@
 mod audited {
     use std::collections::BTreeMap;
 
+    use fastrand::Rng;
     use jiff::{SignedDuration, Timestamp};
     use serde_json::{Value, json};
     use stowage_api::keys::NODEPOOL_LABEL;
     use stowage_cluster::wait_for;
     use stowage_e2e::{
-        LIMIT, Lab, MANAGERS, NAMESPACE, Node, Outcome, finally, is_settled, plain_node, pool, pool_with,
+        LIMIT, Lab, MANAGERS, NAMESPACE, Node, Outcome, finally, is_settled, plain_node, pool, pool_selecting,
     };
 
     /// Where nobody gives the Lease back, it has to run out.
@@ -71,25 +72,12 @@ mod audited {
         lab.delete_pool("relay").unwrap();
     }
 
-    /// Numbers that look random and are the same in each run.
-    struct Dice(u64);
-
-    impl Dice {
-        fn below(&mut self, limit: u64) -> u64 {
-            // Knuth's MMIX generator: its high bits are good enough to choose among a few.
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 33) % limit
-        }
-    }
-
     fn pier(name: &str) -> Value {
         let fields = json!({
-            "nodeNames": null,
-            "selector": {"matchLabels": {SELECTED: name}},
             "labels": {CONTESTED: name, format!("harbour.example/{name}"): "yes"},
             "annotations": {"harbour.example/log": name},
         });
-        pool_with(name, &[], &fields)
+        pool_selecting(name, (SELECTED, name), &fields)
     }
 
     fn is_moored(lab: &Lab, ships: &BTreeMap<String, &str>) -> Result<(), String> {
@@ -104,10 +92,10 @@ mod audited {
     }
 
     /// Kills the manager that leads, or the other: one that has just been killed may lead no more.
-    fn kill_one(lab: &Lab, dice: &mut Dice) -> Outcome {
+    fn kill_one(lab: &Lab, random: &mut Rng) -> Outcome {
         let pods = lab.manager_pods()?;
         let places: Vec<_> = pods.iter().filter_map(|pod| pod.pointer("/spec/nodeName")?.as_str()).collect();
-        let place = places.get(usize::try_from(dice.below(places.len() as u64))?).ok_or("no manager")?;
+        let place = random.choice(&places).ok_or("no manager")?;
         // It is back within a second or two.
         let killed = wait_for("a manager that runs", LIMIT, || {
             lab.kill_program(place, "stowage").map_err(|error| error.to_string())
@@ -120,7 +108,7 @@ mod audited {
     fn nothing_is_lost_when_managers_are_killed_again_and_again_amid_moves() {
         const MOVES: u64 = 200;
         const KILLS: u64 = 30;
-        let (lab, mut dice) = (Lab::open().unwrap(), Dice(7));
+        let (lab, mut random) = (Lab::open().unwrap(), Rng::with_seed(7));
         let names: Vec<_> = (0..10).map(|number| format!("ship-{number}")).collect();
         for name in &names {
             let labels = json!({SELECTED: "east", CONTESTED: format!("own-{name}")});
@@ -134,13 +122,14 @@ mod audited {
 
         let mut left = KILLS;
         for number in 0..MOVES {
-            let name = &names[usize::try_from(dice.below(10)).unwrap()];
-            let pier = if dice.below(2) == 0 { "east" } else { "west" };
+            let name = random.choice(&names).unwrap();
+            let pier = if random.bool() { "east" } else { "west" };
             lab.set_label(name, SELECTED, Some(pier)).unwrap();
             ships.insert(name.clone(), pier);
-            if left > 0 && dice.below(MOVES - number) < left {
+            // Each move is as likely as any other to have a kill, and the last ones have those that are left.
+            if random.u64(..MOVES - number) < left {
                 left -= 1;
-                kill_one(&lab, &mut dice).unwrap();
+                kill_one(&lab, &mut random).unwrap();
             }
         }
         assert_eq!(left, 0);

@@ -57,7 +57,7 @@ mod audited {
 
     use serde_json::{Value, json};
     use stowage_cluster::{Error, wait_for};
-    use stowage_e2e::{Audit, LIMIT, Lab, MANAGERS, Outcome, SERVICE_ACCOUNT, is_settled, pool};
+    use stowage_e2e::{Audit, LIMIT, Lab, MANAGERS, Outcome, RESOURCE, SERVICE_ACCOUNT, is_settled, pool};
 
     /// How long a settled manager is watched for writes.
     const QUIET: Duration = Duration::from_secs(60);
@@ -118,7 +118,7 @@ mod audited {
         let [node, ..] = &lab.nodes().unwrap();
         lab.scale_manager(0).unwrap();
         lab.apply(&pool("patient", &[node], &json!({"patient.example/a": "1"}))).unwrap();
-        let object = lab.find("nodepools.stowage.dev", "patient").unwrap().unwrap();
+        let object = lab.find(RESOURCE, "patient").unwrap().unwrap();
         assert_eq!(object["status"], json!({"observedGeneration": -1}));
         lab.scale_manager(MANAGERS).unwrap();
         let object = lab.wait_for_pool("patient", "a settled pool", is_settled).unwrap();

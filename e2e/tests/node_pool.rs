@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stowage_api::keys::NODEPOOL_LEDGER_ANNOTATION;
-use stowage_e2e::{Lab, pool};
+use stowage_e2e::{Lab, RESOURCE, pool};
 
 #[test]
 fn what_a_pool_replaced_comes_back_key_by_key_and_at_the_end() {
@@ -49,7 +49,7 @@ fn a_bad_pool_is_refused_with_the_path_and_the_cure() {
         let error = lab.kubectl.send("create", &bad).expect_err(because).to_string();
         assert!(error.contains(path) && error.contains(cure), "{because}: {error}");
     }
-    assert_eq!(lab.find("nodepools.stowage.dev", "bad").unwrap(), None);
+    assert_eq!(lab.find(RESOURCE, "bad").unwrap(), None);
 }
 
 // Rule e2e-2.
@@ -74,7 +74,7 @@ mod audited {
     use serde_json::{Value, json};
     use stowage_api::keys::NODEPOOL_LABEL;
     use stowage_cluster::wait_for;
-    use stowage_e2e::{LIMIT, Lab, Request, condition, plain_node, pool};
+    use stowage_e2e::{LIMIT, Lab, RESOURCE, Request, condition, plain_node, pool};
 
     /// Within this a node carries its pool's labels.
     const PROMPT: Duration = Duration::from_secs(1);
@@ -191,7 +191,7 @@ mod audited {
         let cordoned = |object: &Value| object["status"]["nodes"]["unschedulable"] == 1;
         lab.wait_for_pool("chosen", "a cordoned node in", cordoned).unwrap();
         lab.kubectl.run(&["uncordon", node]).unwrap();
-        let table = lab.kubectl.run(&["get", "nodepools.stowage.dev", "chosen"]).unwrap();
+        let table = lab.kubectl.run(&["get", RESOURCE, "chosen"]).unwrap();
         assert!(table.contains("True"), "{table}");
         assert!(lab.kubectl.run(&["get", "spool", "chosen", "-o", "name"]).unwrap().contains("chosen"));
         assert!(lab.kubectl.run(&["get", "stowage", "-o", "name"]).unwrap().contains("chosen"));

@@ -1,18 +1,11 @@
 //! How a pool with nodes is deleted: refused, released or drained.
 
 use serde_json::{Value, json};
-use stowage_e2e::{Lab, pool_with};
-
-const RESOURCE: &str = "nodepools.stowage.dev";
+use stowage_e2e::{Lab, RESOURCE, pool_with};
 
 fn with_policy(name: &str, nodes: &[&str], policy: &str) -> Value {
     let labels = json!({"quay.example/number": "7"});
     pool_with(name, nodes, &json!({"labels": labels, "deletionPolicy": policy, "drainTimeout": "5m"}))
-}
-
-fn set_policy(lab: &Lab, name: &str, policy: &str) -> stowage_cluster::Result<String> {
-    let patch = json!({"spec": {"deletionPolicy": policy}}).to_string();
-    lab.kubectl.run(&["patch", RESOURCE, name, "--type", "merge", "-p", &patch])
 }
 
 #[test]
@@ -23,17 +16,14 @@ fn a_pool_with_nodes_is_refused_at_the_door_and_the_answer_says_how_to_go_on() {
     let error = lab.kubectl.run(&["delete", RESOURCE, "refused", "--wait=false"]).unwrap_err().to_string();
     assert!(error.contains("2 nodes") && error.contains("deletionPolicy"), "{error}");
     assert_eq!(lab.find(RESOURCE, "refused").unwrap().unwrap()["metadata"].get("deletionTimestamp"), None);
-    set_policy(&lab, "refused", "Release").unwrap();
     lab.delete_pool("refused").unwrap();
     assert_eq!(lab.node(one).unwrap().label("quay.example/number"), None);
 }
 
 /// With a policy of ours that is taken away, and nodes that are emptied.
 mod audited {
-    use std::time::Duration;
-
     use stowage_cluster::wait_for;
-    use stowage_e2e::{LIMIT, condition};
+    use stowage_e2e::{LIMIT, condition, finally};
 
     use super::*;
 
@@ -46,27 +36,31 @@ mod audited {
         lab.settle(&with_policy("held", &[node], "Refuse")).unwrap();
         let mut binding = lab.find(BINDING, "stowage-pool-deletion").unwrap().unwrap();
         lab.delete(BINDING, "stowage-pool-deletion").unwrap();
-        wait_for("an open door", LIMIT, || {
-            let delete = ["delete", RESOURCE, "held", "--wait=false", "--dry-run=server"];
-            lab.kubectl.run(&delete).map_err(|error| error.to_string())
+        let held = || {
+            wait_for("an open door", LIMIT, || {
+                let delete = ["delete", RESOURCE, "held", "--wait=false", "--dry-run=server"];
+                lab.kubectl.run(&delete).map_err(|error| error.to_string())
+            })?;
+            lab.kubectl.run(&["delete", RESOURCE, "held", "--wait=false"])?;
+            let refused = |object: &Value| {
+                condition(object, "Ready").is_some_and(|ready| ready["reason"] == "DeletionRefused")
+            };
+            let told = lab.wait_for_pool("held", "a refusal in", refused)?;
+            assert!(condition(&told, "Stalled").is_some());
+            // It goes on keeping its nodes.
+            lab.set_label(node, "quay.example/number", Some("8"))?;
+            lab.wait_for_label(node, "quay.example/number", Some("7"))?;
+            lab.delete_pool("held")?;
+            assert_eq!(lab.node(node)?.label("quay.example/number"), None);
+            Ok(())
+        };
+        finally(held, || {
+            for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"] {
+                binding["metadata"].as_object_mut().unwrap().remove(field);
+            }
+            Ok(lab.kubectl.send("create", &binding).map(drop)?)
         })
         .unwrap();
-        lab.kubectl.run(&["delete", RESOURCE, "held", "--wait=false"]).unwrap();
-        let refused = |object: &Value| {
-            condition(object, "Ready").is_some_and(|ready| ready["reason"] == "DeletionRefused")
-        };
-        let told = lab.wait_for_pool("held", "a refusal in", refused).unwrap();
-        assert!(condition(&told, "Stalled").is_some());
-        // It goes on keeping its nodes.
-        lab.set_label(node, "quay.example/number", Some("8")).unwrap();
-        lab.wait_for_label(node, "quay.example/number", Some("7")).unwrap();
-        set_policy(&lab, "held", "Release").unwrap();
-        lab.delete_pool("held").unwrap();
-        assert_eq!(lab.node(node).unwrap().label("quay.example/number"), None);
-        for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"] {
-            binding["metadata"].as_object_mut().unwrap().remove(field);
-        }
-        lab.kubectl.send("create", &binding).unwrap();
     }
 
     /// Two pods of one Deployment on the node, under a budget that lets none go, and one that nobody would make again.
@@ -152,7 +146,7 @@ mod audited {
             .unwrap();
         // The Deployment makes them again at once, for the same node, where they wait: it stays cordoned to the end.
         lab.kubectl.run(&["--namespace", "drain", "scale", "deployment/crew", "--replicas=0"]).unwrap();
-        let limit = format!("--timeout={}s", Duration::from_secs(60).as_secs());
+        let limit = format!("--timeout={}s", LIMIT.as_secs());
         lab.kubectl.run(&["wait", "--for=delete", &format!("{RESOURCE}/drained"), &limit]).unwrap();
         let after = lab.find("node", node).unwrap().unwrap();
         assert_eq!(after["spec"].get("unschedulable"), None);

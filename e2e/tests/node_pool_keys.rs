@@ -50,7 +50,7 @@ fn annotations_come_back_as_labels_do() {
 mod audited {
     use stowage_api::keys::{NODEPOOL_LABEL, NODEPOOL_LEDGER_ANNOTATION};
     use stowage_cluster::wait_for;
-    use stowage_e2e::{LIMIT, SERVICE_ACCOUNT, condition, is_settled, plain_node};
+    use stowage_e2e::{LIMIT, NAMESPACE, RESOURCE, SERVICE_ACCOUNT, condition, is_settled, plain_node};
 
     use super::*;
 
@@ -277,9 +277,7 @@ mod audited {
         for round in 0..50 {
             for name in ["fight-a", "fight-b"] {
                 let change = format!("fight.example/round={round}");
-                lab.kubectl
-                    .run(&["annotate", "nodepools.stowage.dev", name, &change, "--overwrite"])
-                    .unwrap();
+                lab.kubectl.run(&["annotate", RESOURCE, name, &change, "--overwrite"]).unwrap();
             }
         }
         // The last word is heard: a change of the spec is carried out after all that came before.
@@ -324,38 +322,26 @@ mod audited {
     #[test]
     fn settings_are_published_follow_the_spec_and_go_with_it() {
         let lab = Lab::open().unwrap();
-        let map = |lab: &Lab| {
-            let found = lab.kubectl.run(&[
-                "--namespace",
-                stowage_e2e::NAMESPACE,
-                "get",
-                "configmap",
-                "nodepool-bridge",
-                "--ignore-not-found",
-                "-o",
-                "json",
-            ]);
-            found.map(|text| serde_json::from_str::<Value>(&text).unwrap_or_default())
-        };
+        let map = || lab.find_in(NAMESPACE, "configmap", "nodepool-bridge");
         let spec = json!({
             "kubelet": {"maxPods": 64, "kubeAPIQPS": 100}, "localDNS": true,
             "kubeProxy": {"conntrack": {"min": 131_072}}, "bootstrap": {"script": "#!/bin/sh\necho aye\n"},
         });
         let settled = lab.settle(&pool_with("bridge", &["bridge-1"], &spec)).unwrap();
         assert_eq!(condition(&settled, "BootstrapRendered").unwrap()["reason"], "Unsupported");
-        let published = map(&lab).unwrap();
+        let published = map().unwrap().unwrap();
         assert_eq!(published["data"]["bootstrap.sh"], "#!/bin/sh\necho aye\n");
         let kubelet = published["data"]["kubelet.conf"].as_str().unwrap();
         assert!(kubelet.contains("maxPods") && kubelet.contains("169.254.20.10"), "{kubelet}");
 
         // By hand changed, and by hand deleted: it returns.
         let patch = r#"{"data": {"bootstrap.sh": "rm -rf /"}}"#;
-        let in_namespace = ["--namespace", stowage_e2e::NAMESPACE];
+        let in_namespace = ["--namespace", NAMESPACE];
         lab.kubectl
             .run(&[&in_namespace[..], &["patch", "configmap", "nodepool-bridge", "-p", patch]].concat())
             .unwrap();
         let is_back = || {
-            let now = map(&lab).map_err(|error| error.to_string())?;
+            let now = map().map_err(|error| error.to_string())?.unwrap_or_default();
             if now["data"] == published["data"] { Ok(()) } else { Err(now.to_string()) }
         };
         wait_for("the published settings", LIMIT, is_back).unwrap();
@@ -363,8 +349,8 @@ mod audited {
         wait_for("the published settings", LIMIT, is_back).unwrap();
 
         lab.settle(&pool_with("bridge", &["bridge-1"], &json!({}))).unwrap();
-        wait_for("no settings", LIMIT, || match map(&lab) {
-            Ok(Value::Null) => Ok(()),
+        wait_for("no settings", LIMIT, || match map() {
+            Ok(None) => Ok(()),
             other => Err(format!("{other:?}")),
         })
         .unwrap();

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use serde_json::json;
 use stowage_cluster::{Helm, wait_for};
-use stowage_e2e::{LIMIT, Lab, NAMESPACE, Outcome, RELEASE, pool};
+use stowage_e2e::{LIMIT, Lab, NAMESPACE, Outcome, RELEASE, RESOURCE, pool};
 
 /// Kinds of which an install makes objects, by their names in all namespaces.
 const KINDS: &str = "clusterroles,clusterrolebindings,roles,rolebindings,customresourcedefinitions,\
@@ -44,14 +44,14 @@ fn uninstall(lab: &Lab, helm: &Helm) -> Outcome {
     helm.run(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"])?;
     assert_eq!([lab.node(one)?, lab.node(two)?], before);
     // The pool itself is the user's: it stays, and nothing holds it.
-    let pool = lab.find("nodepools.stowage.dev", "leaving")?.ok_or("the pool is gone")?;
+    let pool = lab.find(RESOURCE, "leaving")?.ok_or("the pool is gone")?;
     assert_eq!(pool.pointer("/metadata/finalizers"), None);
 
     // Removing the chart of the kinds keeps them; they go when they are deleted.
     helm.run(&["uninstall", "stowage-crds", "--namespace", NAMESPACE, "--wait"])?;
-    assert!(lab.find("crd", "nodepools.stowage.dev")?.is_some());
+    assert!(lab.find("crd", RESOURCE)?.is_some());
     let limit = format!("--timeout={}s", LIMIT.as_secs());
-    lab.kubectl.run(&["delete", "crd", "nodepools.stowage.dev", &limit])?;
+    lab.kubectl.run(&["delete", "crd", RESOURCE, &limit])?;
     lab.kubectl.run(&["delete", "namespace", NAMESPACE, &limit])?;
 
     wait_for("a cluster without us", LIMIT.saturating_sub(start.elapsed()), || {

@@ -2,14 +2,11 @@
 
 use serde_json::{Value, json};
 use stowage_cluster::wait_for;
-use stowage_e2e::{LIMIT, Lab, Outcome, condition, finally, is_settled, pool};
-
-/// The definition of the kind.
-const KIND: &str = "nodepools.stowage.dev";
+use stowage_e2e::{LIMIT, Lab, Outcome, RESOURCE, condition, finally, is_settled, pool};
 
 /// Does `work` while the API server takes any spec, and has the true definition again afterwards, however that ended.
 fn with_any_spec(lab: &Lab, work: impl FnOnce() -> Outcome) -> Outcome {
-    let strict = lab.find("crd", KIND)?.ok_or("the kind is not there")?;
+    let strict = lab.find("crd", RESOURCE)?.ok_or("the kind is not there")?;
     let mut loose = strict.clone();
     let spec = loose.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
     *spec.ok_or("the kind has no spec")? =
@@ -42,7 +39,7 @@ fn garbled(name: &str) -> Value {
 
 /// Waits until an event and the log say of the pool what cannot be read.
 fn wait_until_told(lab: &Lab, name: &str) -> Outcome {
-    let object = lab.find(KIND, name)?.ok_or("there is no such pool")?;
+    let object = lab.find(RESOURCE, name)?.ok_or("there is no such pool")?;
     let found = wait_for(&format!("what is wrong with {name}"), LIMIT, || {
         let events = lab.events("DecodeFailed", &object).map_err(|error| error.to_string())?;
         let log = lab.manager_log().map_err(|error| error.to_string())?;

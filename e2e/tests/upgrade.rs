@@ -62,7 +62,7 @@ mod audited {
     use std::collections::BTreeMap;
 
     use serde_json::Value;
-    use stowage_e2e::{SERVICE_ACCOUNT, is_settled, plain_node, pool_with};
+    use stowage_e2e::{SERVICE_ACCOUNT, is_settled, plain_node, pool_selecting};
 
     use super::*;
 
@@ -72,8 +72,7 @@ mod audited {
     const MOST_MOVES: usize = 400;
 
     fn mast(name: &str) -> Value {
-        let selector = json!({"matchLabels": {SELECTED: name}});
-        pool_with(name, &[], &json!({"nodeNames": null, "selector": selector, "labels": {SET: name}}))
+        pool_selecting(name, (SELECTED, name), &json!({"labels": {SET: name}}))
     }
 
     /// Makes ten nodes of a pool; returns where each of them is.

@@ -23,8 +23,6 @@ use crate::Outcome;
 
 /// How long all nodes may take to come to one state.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Without a change for so long, nobody is at work.
-const QUIET: Duration = Duration::from_secs(5);
 /// Enough to keep the API server busy while nodes are made.
 const CREATIONS_IN_FLIGHT: usize = 32;
 /// Images that a node says it has; a kubelet says at most 50.
@@ -91,21 +89,7 @@ impl Fleet {
         tokio::spawn(follow(nodes.clone(), Arc::clone(&seen)));
         let fleet = Self { nodes, count, seen };
         fleet.all_plain().await?;
-        fleet.rest().await?;
         Ok(fleet)
-    }
-
-    /// Waits until nobody writes the nodes any more: the control plane annotates new ones by the size of the cluster.
-    async fn rest(&self) -> Outcome {
-        let quiet = async { while self.changes_within(QUIET).await > 0 {} };
-        let waited = tokio::time::timeout(LIMIT, quiet).await;
-        waited.map_err(|_late| "somebody goes on writing the nodes".into())
-    }
-
-    async fn changes_within(&self, time: Duration) -> u32 {
-        self.begin();
-        tokio::time::sleep(time).await;
-        self.seen.lock().changes
     }
 
     /// Counts changes from now on, and says when now is.
@@ -222,12 +206,8 @@ fn is_ours(key: &str) -> bool {
 }
 
 async fn create(nodes: &Api<Node>, number: u32) -> Outcome {
-    match nodes.create(&PostParams::default(), &serde_json::from_value(node(number))?).await {
-        Ok(_) => Ok(()),
-        // An earlier bench on this cluster made it.
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    nodes.create(&PostParams::default(), &serde_json::from_value(node(number))?).await?;
+    Ok(())
 }
 
 /// A node as a kubelet registers it, about 5 kB of JSON: what is read and thrown away costs as much as in earnest.

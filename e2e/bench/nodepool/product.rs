@@ -15,6 +15,7 @@ use kube::{
 };
 use serde_json::json;
 use stowage_api::NodePool;
+use stowage_e2e::{is_settled, pool_selecting};
 use tempfile::TempDir;
 
 use crate::Outcome;
@@ -30,6 +31,8 @@ pub(super) const SELECTED: &str = "selected.example/bench";
 
 /// How long the manager may take to start, or a pool to be told of.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How long it may take to say whether it is ready: the call holds the thread that would notice the other limit.
+const ANSWER: Duration = Duration::from_secs(1);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Neither a limit on writes nor an election: the bare client has none either.
@@ -73,7 +76,11 @@ impl Product {
 
     async fn is_ready(&mut self, url: &str, log: &Path) -> Outcome {
         let wait = async {
-            while ureq::get(url).call().is_err() && self.process.try_wait().is_ok_and(|end| end.is_none()) {
+            let answers = || {
+                let get = ureq::get(url).config().timeout_global(Some(ANSWER)).build();
+                get.call().is_ok()
+            };
+            while !answers() && self.process.try_wait().is_ok_and(|end| end.is_none()) {
                 tokio::time::sleep(PAUSE).await;
             }
         };
@@ -90,18 +97,12 @@ impl Product {
 
     /// Asks for two labels, an annotation and a taint on every node.
     pub(super) async fn create_pool(&self) -> Outcome {
-        let pool = serde_json::from_value(json!({
-            "apiVersion": "stowage.dev/v1alpha1",
-            "kind": "NodePool",
-            "metadata": {"name": POOL},
-            "spec": {
-                "selector": {"matchLabels": {SELECTED: "yes"}},
-                "labels": {LABEL: "a", "bench.example/tier": "b"},
-                "annotations": {"bench.example/note": "c"},
-                "taints": [{"key": "bench.example/dedicated", "value": "d", "effect": "NoSchedule"}],
-                "deletionPolicy": "Release",
-            },
-        }))?;
+        let fields = json!({
+            "labels": {LABEL: "a", "bench.example/tier": "b"},
+            "annotations": {"bench.example/note": "c"},
+            "taints": [{"key": "bench.example/dedicated", "value": "d", "effect": "NoSchedule"}],
+        });
+        let pool = serde_json::from_value(pool_selecting(POOL, (SELECTED, "yes"), &fields))?;
         self.pools.create(&PostParams::default(), &pool).await?;
         Ok(())
     }
@@ -109,11 +110,7 @@ impl Product {
     /// Waits until the pool's status says that all is done.
     pub(super) async fn pool_is_ready(&self) -> Outcome {
         let ready = |pool: Option<&NodePool>| {
-            let conditions = pool.and_then(|pool| pool.status.as_ref()).map(|status| &status.conditions);
-            conditions
-                .into_iter()
-                .flatten()
-                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+            pool.and_then(|pool| serde_json::to_value(pool).ok()).is_some_and(|pool| is_settled(&pool))
         };
         let waited = tokio::time::timeout(LIMIT, await_condition(self.pools.clone(), POOL, ready)).await;
         waited.map_err(|_late| "the pool is not Ready")??;

@@ -6,16 +6,12 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use stowage_cluster::{Cluster, Name, NodeLifecycle, Progress, Spec};
 
-use crate::{
-    cluster, static_build,
-    workspace::{Workspace, as_by_hand},
-};
+use crate::{cluster, image, static_build, workspace::Workspace};
 
 /// The cluster of a bench: not the one that a person may have up.
 const CLUSTER: &str = "bench";
 
-/// The packages that have the programs: the product, and the one that measures it.
-const PRODUCT: &str = "stowage-manager";
+/// The package that has the program that measures the product.
 const BENCHES: &str = "stowage-e2e";
 
 #[derive(Debug, Args)]
@@ -30,10 +26,10 @@ enum Bench {
     /// KEY=VALUE; the exit code is 1 where one misses its aim.
     Nodepool {
         /// How many nodes: objects that look like real ones, of which nobody renews a lease.
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         nodes: u32,
         /// How many pairs of runs, after one that is not measured.
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
         pairs: u16,
     },
 }
@@ -43,6 +39,8 @@ pub(crate) fn run(args: &BenchArgs, workspace: &Workspace) -> Result<ExitCode> {
     let Bench::Nodepool { nodes, pairs } = args.bench;
     let progress = Progress::new();
     let name = Name::try_new(CLUSTER)?;
+    // One that a killed bench left has its nodes.
+    Cluster::down(name.clone(), &progress)?;
     // Nobody answers for the nodes of a bench: the control plane would mark them all as lost, beside what is measured.
     let spec = Spec { nodes: 0, node_lifecycle: NodeLifecycle::Unwatched, ..Spec::default() };
     let running = cluster::up(&name, &spec, &progress)?;
@@ -59,13 +57,12 @@ fn nodepool(
     progress: &Progress,
 ) -> Result<ExitCode> {
     let build = |package| static_build::build(workspace, package);
-    let product = progress.stage("build the product", |_| build(PRODUCT))?;
+    let product = progress.stage("build the product", |_| build(image::PACKAGE))?;
     let benches = progress.stage("build the bench", |_| build(BENCHES))?;
     running.kubectl().run(&["apply", "-f", &workspace.root().join("crds").to_string_lossy()])?;
     let mut bench = Command::new(benches.join("bench"));
-    as_by_hand(&mut bench);
     bench.args(["nodepool", "--nodes", &nodes.to_string(), "--pairs", &pairs.to_string()]);
-    bench.arg("--stowage").arg(product.join("stowage")).arg("--kubeconfig").arg(running.kubeconfig());
+    bench.arg("--stowage").arg(product.join(image::PROGRAM)).arg("--kubeconfig").arg(running.kubeconfig());
     let status = bench.status().context("cannot start the bench")?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2)))
 }

@@ -10,9 +10,13 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 use stowage_cluster::{Access, HELM, Helm, KUBERNETES, Kubectl, Name, Progress, Spec, wait_for};
 
-use crate::{cluster, image, product::Product, workspace::Workspace};
+use crate::{
+    cluster, image,
+    product::{self, Product},
+    workspace::Workspace,
+};
 
-/// The sample that is applied; the guide shows the same file.
+/// The sample that is applied; the README shows the same pool.
 const SAMPLE: &str = "docs/samples/nodepool.yaml";
 
 /// The pool in it, and a label that it sets.
@@ -78,9 +82,10 @@ fn on_foreign(context: &str, image: &str, progress: &Progress) -> Result<String>
     let product = Product { kubectl: &kubectl, helm: &helm, image };
     product.ensure_absent()?;
     show(&kubectl, &helm, image, &Workspace::load()?, progress)?;
+    let crds = product::crds().join(" ");
     Ok(format!(
         "Take it away:  helm --kube-context {context} -n stowage-system uninstall stowage stowage-crds\n\
-         and the rest:  kubectl --context {context} delete crd/nodepools.stowage.dev namespace/stowage-system"
+         and the rest:  kubectl --context {context} delete {crds} namespace/stowage-system"
     ))
 }
 

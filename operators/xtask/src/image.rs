@@ -15,8 +15,8 @@ use stowage_cluster::Image;
 use crate::{static_build, workspace::Workspace};
 
 /// The crate that has the product's program, and the program.
-const PACKAGE: &str = "stowage-manager";
-const PROGRAM: &str = "stowage";
+pub(crate) const PACKAGE: &str = "stowage-manager";
+pub(crate) const PROGRAM: &str = "stowage";
 
 #[derive(Debug, Args)]
 pub(crate) struct ImageArgs {

@@ -43,10 +43,9 @@ impl Product<'_> {
 
     /// Refuses a cluster that has the product, or a part of it: nothing of a user's is replaced or removed.
     pub(crate) fn ensure_absent(&self) -> Result<()> {
-        for (kind, name) in
-            [("namespace", NAMESPACE), ("crd", "nodepools.stowage.dev"), ("clusterrole", CHART)]
-        {
-            let found = self.kubectl.run(&["get", kind, name, "--ignore-not-found", "-o", "name"])?;
+        let others = [format!("namespace/{NAMESPACE}"), format!("clusterrole/{CHART}")];
+        for object in others.into_iter().chain(crds()) {
+            let found = self.kubectl.run(&["get", &object, "--ignore-not-found", "-o", "name"])?;
             ensure!(
                 found.trim().is_empty(),
                 "the cluster has {} already: this is for a cluster without Stowage, remove it first",
@@ -64,8 +63,8 @@ impl Product<'_> {
                 ["uninstall", chart, "--namespace", NAMESPACE, "--ignore-not-found", "--wait", limit];
             self.helm.run(&uninstall).map(drop).with_context(|| format!("cannot remove {chart}"))?;
         }
-        for (kind, name) in [("crd", "nodepools.stowage.dev"), ("namespace", NAMESPACE)] {
-            self.kubectl.run(&["delete", kind, name, "--ignore-not-found", limit])?;
+        for object in crds().into_iter().chain([format!("namespace/{NAMESPACE}")]) {
+            self.kubectl.run(&["delete", &object, "--ignore-not-found", limit])?;
         }
         Ok(())
     }
@@ -81,6 +80,12 @@ impl Product<'_> {
         }
         self.helm.run(&arguments).map(drop).with_context(|| format!("cannot install {chart}"))
     }
+}
+
+/// The definitions of the kinds, as kubectl takes them: they outlive their chart.
+pub(crate) fn crds() -> Vec<String> {
+    let names = stowage_api::crds().into_iter().filter_map(|crd| crd.metadata.name);
+    names.map(|name| format!("crd/{name}")).collect()
 }
 
 /// The folder of the charts.

@@ -1,6 +1,11 @@
 //! What the objects of the chart `stowage` hold, as Helm renders them.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -14,9 +19,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The namespace and the release: unlike the name of anything in the chart.
-const NAMESPACE: &str = "harbour";
+/// The release and its namespace: unlike the name of anything in the chart.
+const OURS: [&str; 2] = [RELEASE, NAMESPACE];
 const RELEASE: &str = "beacon";
+const NAMESPACE: &str = "harbour";
 
 /// A label that every object should get.
 const COMMON: (&str, &str) = ("fleet", "baltic");
@@ -50,17 +56,34 @@ pub(super) fn check(workspace: &Workspace, helm: &Built, suite: &mut Suite) -> R
 }
 
 impl Chart {
-    fn template(&self, arguments: &[&str]) -> Command {
+    fn render(&self, [release, namespace]: [&str; 2], arguments: &[&str]) -> Result<Output> {
         let mut helm = Command::new(&self.helm);
-        helm.args(["template", RELEASE, "--namespace", NAMESPACE]).arg(&self.folder).args(arguments);
-        helm
+        helm.args(["template", release, "--namespace", namespace]).arg(&self.folder).args(arguments);
+        helm.output().context("cannot start helm")
     }
 
     /// The objects of a rendering with these arguments.
     fn objects(&self, arguments: &[&str]) -> Result<Vec<Value>> {
-        let output = self.template(arguments).output().context("cannot start helm")?;
+        self.objects_of(OURS, arguments)
+    }
+
+    fn objects_of(&self, release: [&str; 2], arguments: &[&str]) -> Result<Vec<Value>> {
+        let output = self.render(release, arguments)?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         objects(&String::from_utf8(output.stdout)?)
+    }
+
+    /// The objects of a rendering without values, and of one with every value.
+    fn extremes(&self, release: [&str; 2]) -> Result<[Vec<Value>; 2]> {
+        let full = self.folder.join("ci/full-values.yaml").to_string_lossy().into_owned();
+        Ok([self.objects_of(release, &[])?, self.objects_of(release, &["--values", &full])?])
+    }
+
+    /// What Helm says of arguments that have to be refused.
+    fn refusal(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.render(OURS, arguments)?;
+        ensure!(!output.status.success(), "{} was taken", arguments.join(" "));
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
@@ -151,10 +174,7 @@ fn refused(workspace: &Workspace, chart: &Chart) -> Result<()> {
     let groups = groups(&configuration)?;
     let groups = groups.iter().map(String::as_str).chain(foreign);
     for path in groups.map(|group| format!("{group}.moon")).chain(["moon".to_owned()]) {
-        let output =
-            chart.template(&["--set", &format!("{path}=full")]).output().context("cannot start helm")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(!output.status.success(), "{path} was taken");
+        let said = chart.refusal(&["--set", &format!("{path}=full")])?;
         ensure!(said.contains("additional properties 'moon' not allowed"), "{path}: {said}");
     }
     Ok(())
@@ -200,10 +220,8 @@ fn warned(_: &Workspace, chart: &Chart) -> Result<()> {
 }
 
 fn taken(workspace: &Workspace, chart: &Chart) -> Result<()> {
-    let full = chart.folder.join("ci/full-values.yaml").to_string_lossy().into_owned();
     let file = workspace.output("test").join("config.yaml");
-    for arguments in [&[][..], &["--values", &full]] {
-        let objects = chart.objects(arguments)?;
+    for objects in chart.extremes(OURS)? {
         let configs = objects.iter().filter(|object| text(object, "/kind") == "ConfigMap");
         let Some(config) =
             configs.map(|config| text(config, "/data/config.yaml")).find(|text| !text.is_empty())
@@ -229,9 +247,7 @@ fn alone(_: &Workspace, chart: &Chart) -> Result<()> {
     let (disabled, one) = ("--set=config.leaderElection.mode=Disabled", "--set=replicas=1");
     ensure!(strategy(&[])? == "RollingUpdate", "a rollout takes the manager away first");
     ensure!(strategy(&[disabled, one])? == "Recreate", "a rollout makes a second manager");
-    let output = chart.template(&[disabled, "--set=replicas=3"]).output().context("cannot start helm")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(!output.status.success(), "three managers without an election were taken");
+    let said = chart.refusal(&[disabled, "--set=replicas=3"])?;
     for named in ["replicas is 3", "config.leaderElection.mode is Disabled", "Set replicas to 1"] {
         ensure!(said.contains(named), "it does not say {named:?}: {said}");
     }
@@ -239,16 +255,9 @@ fn alone(_: &Workspace, chart: &Chart) -> Result<()> {
 }
 
 fn textual(_: &Workspace, chart: &Chart) -> Result<()> {
-    let full = chart.folder.join("ci/full-values.yaml").to_string_lossy().into_owned();
-    for arguments in [&[][..], &["--values", &full]] {
-        let mut helm = Command::new(&chart.helm);
-        helm.args(["template", "123", "--namespace", "456"]).arg(&chart.folder).args(arguments);
-        let output = helm.output().context("cannot start helm")?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        for object in objects(&String::from_utf8(output.stdout)?)? {
-            let numbers = numbers(&object, "");
-            ensure!(numbers.is_empty(), "{}: {}", name(&object), numbers.join(", "));
-        }
+    for object in chart.extremes(["123", "456"])?.iter().flatten() {
+        let numbers = numbers(object, "");
+        ensure!(numbers.is_empty(), "{}: {}", name(object), numbers.join(", "));
     }
     Ok(())
 }
