@@ -2,13 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    process::Stdio,
     thread,
-    time::Duration,
 };
 
 use promql_parser::{
@@ -16,30 +14,15 @@ use promql_parser::{
     util::{ExprVisitor, walk_expr},
 };
 use serde_json::Value;
-use tempfile::TempDir;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use crate::program::{Result, Stowage, cluster_at, configuration, free, get, stowage, until, version};
 
 /// The labels of each series.
 type Served = BTreeMap<String, BTreeSet<String>>;
 
-/// Far more than a start takes, in steps of 50 ms.
-const STEPS: u32 = 600;
-
 /// What Prometheus has of itself, and the labels that it puts to what it scrapes.
 const OF_PROMETHEUS: &str = "up";
 const OF_SCRAPES: [&str; 4] = ["instance", "job", "namespace", "pod"];
-
-/// The program, ended with the test.
-struct Stowage(Child);
-
-impl Drop for Stowage {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
 
 /// Answers as an API server that tells its version and has nothing else to say.
 fn answer(server: &TcpListener) -> std::io::Result<()> {
@@ -47,11 +30,8 @@ fn answer(server: &TcpListener) -> std::io::Result<()> {
         let mut stream = BufReader::new(stream?);
         let mut head = String::new();
         while stream.read_line(&mut head)? > 2 {}
-        let fields =
-            ["gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
-        let fields = fields.map(|field| format!("\"{field}\": \"\"")).join(", ");
         let (code, body) = if head.starts_with("GET /version") {
-            ("200 OK", format!("{{\"major\": \"1\", \"minor\": \"36\", {fields}}}"))
+            ("200 OK", version("36"))
         } else {
             ("503 Service Unavailable", "{}".to_owned())
         };
@@ -61,50 +41,20 @@ fn answer(server: &TcpListener) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A kubeconfig for that server, and a configuration file to follow.
-fn folder(server: SocketAddr) -> Result<TempDir> {
-    let folder = tempfile::tempdir()?;
-    let kubeconfig = format!(
-        r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "quay",
-            "clusters": [{{"name": "quay", "cluster": {{"server": "http://{server}"}}}}],
-            "users": [{{"name": "quay", "user": {{"token": "none"}}}}],
-            "contexts": [{{"name": "quay", "context": {{"cluster": "quay", "user": "quay"}}}}]}}"#
-    );
-    fs::write(folder.path().join("kubeconfig"), kubeconfig)?;
-    let head = "apiVersion: config.stowage.dev/v1alpha1\nkind: OperatorConfiguration\n";
-    fs::write(folder.path().join("config.yaml"), head)?;
-    Ok(folder)
-}
-
-fn metrics(address: SocketAddr) -> Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: stowage\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
 /// The series that a program serves which has started every kind, and has not reached one object yet.
 fn served() -> Result<Served> {
     let server = TcpListener::bind("127.0.0.1:0")?;
-    let folder = folder(server.local_addr()?)?;
+    let folder = cluster_at(server.local_addr()?)?;
     thread::spawn(move || answer(&server));
-    let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stowage"));
+    let listen = free()?;
+    let mut command = stowage(&folder);
     command.args(["run", "--listen", &listen.to_string(), "--namespace", "harbour", "--config"]);
-    command.arg(folder.path().join("config.yaml")).env("KUBECONFIG", folder.path().join("kubeconfig"));
-    let _stowage = Stowage(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
-    for _ in 0..STEPS {
-        // The first answer to a request is in the metrics after all that is there from the start.
-        if let Ok(text) = metrics(listen)
-            && text.contains("controller_runtime_reconcile_total{")
-            && text.contains("rest_client_requests_total{code=\"503\"")
-        {
-            return Ok(series(&text));
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    Err("the program did not start its kinds".into())
+    command.arg(configuration(&folder, "")?).stdout(Stdio::null()).stderr(Stdio::null());
+    let _stowage = Stowage(command.spawn()?);
+    // The first answer to a request is in the metrics after all that is there from the start.
+    let expected = ["controller_runtime_reconcile_total{", "rest_client_requests_total{code=\"503\""];
+    let has_started = |text: &String| expected.iter().all(|series| text.contains(series));
+    until(|| get(listen, "/metrics").ok().filter(has_started)).map(|text| series(&text))
 }
 
 /// Reads `name{label="value",…} 1`.

@@ -1,93 +1,19 @@
 //! The program itself, beside an API server that is not there.
 
 use std::{
-    error::Error,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    net::{SocketAddr, TcpListener},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tempfile::TempDir;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-/// Far more than anything here takes.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// The program, ended with the test.
-struct Stowage(Child);
-
-impl Drop for Stowage {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// An address at which nobody listens.
-fn free() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
-/// A folder with a kubeconfig for a cluster that is down.
-fn no_cluster() -> Result<TempDir> {
-    cluster_at(free()?)
-}
-
-fn cluster_at(server: SocketAddr) -> Result<TempDir> {
-    let folder = tempfile::tempdir()?;
-    let config = format!(
-        r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "down",
-            "clusters": [{{"name": "down", "cluster": {{"server": "http://{server}"}}}}],
-            "users": [{{"name": "down", "user": {{"token": "none"}}}}],
-            "contexts": [{{"name": "down", "context": {{"cluster": "down", "user": "down"}}}}]}}"#
-    );
-    std::fs::write(folder.path().join("config"), config)?;
-    Ok(folder)
-}
-
-fn stowage(folder: &TempDir) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stowage"));
-    command.env("KUBECONFIG", folder.path().join("config")).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// The whole answer to a GET.
-fn get(address: SocketAddr, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: stowage\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
+use crate::program::{
+    Result, Stowage, cluster_at, configuration, free, get, no_cluster, now, run, stowage, until, version,
+};
 
 /// The code with which a path is answered.
 fn ask(address: SocketAddr, path: &str) -> Result<String> {
     Ok(get(address, path)?.split(' ').nth(1).unwrap_or_default().to_owned())
-}
-
-#[expect(clippy::disallowed_methods, reason = "another process does not run on a paused clock")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> Result<T> {
-    let began = now();
-    while began.elapsed() < LIMIT {
-        if let Some(done) = attempt() {
-            return Ok(done);
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Err("it took too long".into())
-}
-
-fn run(command: &mut Command) -> Result<Output> {
-    Ok(command.output()?)
 }
 
 // Rule manager-1.
@@ -101,8 +27,7 @@ fn without_an_api_server_it_lives_unready_says_why_and_stops_when_asked() {
     let tried = "rest_client_requests_total{code=\"0\",method=\"GET\"} 3";
     until(|| get(listen, "/metrics").ok().filter(|metrics| metrics.contains(tried))).unwrap();
     assert!(child.0.try_wait().unwrap().is_none(), "it does not give up");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::TERM)
-        .unwrap();
+    child.terminate().unwrap();
     assert!(until(|| child.0.try_wait().unwrap()).unwrap().success());
     let mut log = String::new();
     child.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
@@ -133,8 +58,7 @@ fn a_release_that_is_asked_to_stop_ends_in_order() {
     let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(std::io::Result::ok);
     // It waits for the Lease.
     assert!(log.any(|line| line.contains("cannot get Lease")));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::TERM)
-        .unwrap();
+    child.terminate().unwrap();
     let status = until(|| child.0.try_wait().unwrap()).unwrap();
     assert_eq!(status.code(), Some(1), "not killed by the signal");
     assert!(log.any(|line| line.contains("asked to stop before all was released")));
@@ -172,14 +96,6 @@ fn an_address_in_use_is_an_error_that_names_the_trouble() {
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     assert!(log.contains(&format!("cannot listen on {listen}")), "{log}");
-}
-
-/// A file with these settings.
-fn configuration(folder: &TempDir, settings: &str) -> Result<PathBuf> {
-    let file = folder.path().join("configuration.yaml");
-    let head = "apiVersion: config.stowage.dev/v1alpha1\nkind: OperatorConfiguration\n";
-    std::fs::write(&file, format!("{head}{settings}\n"))?;
-    Ok(file)
 }
 
 // Rule manager-6.
@@ -244,8 +160,7 @@ fn a_changed_file_is_in_force_within_seconds_and_a_bad_one_changes_nothing() {
     std::fs::remove_file(&file).unwrap();
     let metrics = count("stowage_config_reloads_total{result=\"failure\"} 2");
     assert!(metrics.contains("stowage_config_last_reload_successful 0"), "{metrics}");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::TERM)
-        .unwrap();
+    child.terminate().unwrap();
     assert!(until(|| child.0.try_wait().unwrap()).unwrap().success());
     let mut log = String::new();
     child.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
@@ -264,11 +179,7 @@ fn a_cluster_that_is_too_old_is_named_and_nothing_is_started() {
         let (mut stream, _) = server.accept()?;
         let mut request = [0; 1024];
         let read = stream.read(&mut request)?;
-        let text =
-            ["gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"]
-                .map(|field| format!("\"{field}\": \"\""))
-                .join(", ");
-        let body = format!("{{\"major\": \"1\", \"minor\": \"32+\", {text}}}");
+        let body = version("32+");
         write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
         Ok(String::from_utf8_lossy(request.get(..read).unwrap_or_default()).into_owned())
     });

@@ -1,0 +1,5 @@
+//! The program, as whoever starts it sees it.
+
+mod monitoring;
+mod process;
+mod program;
